@@ -1,0 +1,5 @@
+"""The engine: arrays in, forest out. It knows neither scikit-learn nor pandas.
+
+In the order in which data flows: `binning`, `grower` (one tree), `boosting` (the rounds), `tree`
+(what comes out).
+"""

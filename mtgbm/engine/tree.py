@@ -1,0 +1,209 @@
+"""What training leaves behind: trees whose structure all outputs share."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mtgbm.engine._isa import load_kernel
+
+_predictor = load_kernel("mtgbm.engine._predictor")
+
+BITSET_WORDS = 8
+
+
+@dataclass
+class Tree:
+    """One tree: nodes that every output shares, values that each has of its own.
+
+    Attributes
+    ----------
+    nodes : ndarray of NODE_DTYPE of shape (n_nodes,)
+        The root first.
+    bitsets : ndarray of uint32 of shape (n_category_splits, 8)
+        The category bins that go left.
+    values : ndarray of float64 of shape (n_leaves, n_outputs)
+        Already scaled by the learning rate.
+    gradients, hessians : ndarray of float64 of shape (n_nodes, n_outputs)
+        Sums over the training rows of each node.
+    counts : ndarray of int64 of shape (n_nodes,)
+        Training rows of each node.
+    gains : ndarray of float64 of shape (n_nodes, n_outputs)
+        What each output gained by the split of each inner node, unweighted; 0 in leaves.
+    """
+
+    nodes: np.ndarray
+    bitsets: np.ndarray
+    values: np.ndarray
+    gradients: np.ndarray
+    hessians: np.ndarray
+    counts: np.ndarray
+    gains: np.ndarray
+
+    @property
+    def n_leaves(self):
+        return len(self.values)
+
+    def add_binned(self, by_row, scores, n_threads):
+        """Add the values of binned rows to `scores`, (n_rows, n_outputs), in place."""
+        _predictor.add_tree_binned(
+            by_row, self.nodes, _at_least_one(self.bitsets), self.values, scores, n_threads
+        )
+
+
+@dataclass
+class Forest:
+    """Trees in the order of their rounds, one a round.
+
+    Attributes
+    ----------
+    base_score : ndarray of float64 of shape (n_outputs,)
+        The scores of a forest without trees.
+    n_features : int
+    trees : list of Tree
+    """
+
+    base_score: np.ndarray
+    n_features: int
+    trees: list[Tree] = field(default_factory=list)
+
+    @property
+    def n_outputs(self):
+        return len(self.base_score)
+
+    def keep_rounds(self, rounds):
+        """Keep, for each output, only its first rounds.
+
+        Trees beyond all of them are dropped; in the others the values of an output that stops
+        earlier become 0, so that every reader of the forest sees the same model.
+
+        Parameters
+        ----------
+        rounds : ndarray of int of shape (n_outputs,)
+        """
+        del self.trees[int(np.max(rounds)) :]
+        for number, tree in enumerate(self.trees):
+            tree.values[:, number >= np.asarray(rounds)] = 0.0
+
+    def raw_predict(self, X, n_threads):
+        """Scores of raw rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            float32 or float64; categorical features hold bin numbers.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_rows, n_outputs)
+        """
+        scores = np.tile(self.base_score, (X.shape[0], 1))
+        self._packed(0, len(self.trees)).add_to(X, scores, n_threads)
+        return scores
+
+    def staged_raw_predict(self, X, n_threads):
+        """Scores after each round; each array is yielded once and not changed later."""
+        scores = np.tile(self.base_score, (X.shape[0], 1))
+        for number in range(len(self.trees)):
+            self._packed(number, number + 1).add_to(X, scores, n_threads)
+            yield scores.copy()
+
+    def apply(self, X, n_threads):
+        """The leaf each raw row reaches in each tree: int32 (n_rows, n_trees)."""
+        leaves = np.zeros((X.shape[0], len(self.trees)), dtype=np.int32)
+        packed = self._packed(0, len(self.trees))
+        if leaves.size:
+            _predictor.predict_leaves(
+                X, packed.nodes, packed.roots, packed.bitsets, leaves, n_threads
+            )
+        return leaves
+
+    def importances(self, kind):
+        """What each feature did for each output.
+
+        Parameters
+        ----------
+        kind : {"gain", "split"}
+            The summed gains, or the number of splits from which the output gained.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_outputs, n_features)
+        """
+        table = np.zeros((self.n_features, self.n_outputs))
+        for tree in self.trees:
+            inner = tree.nodes["leaf"] < 0
+            gains = tree.gains[inner]
+            np.add.at(
+                table, tree.nodes["feature"][inner], gains if kind == "gain" else gains > 0
+            )
+        return table.T
+
+    def split_counts(self):
+        """How often each feature was chosen: int64 (n_features,)."""
+        features = [tree.nodes["feature"][tree.nodes["leaf"] < 0] for tree in self.trees]
+        return np.bincount(
+            np.concatenate([np.empty(0, np.int32), *features]), minlength=self.n_features
+        )
+
+    def _packed(self, first, last):
+        """Trees first .. last - 1 in the arrays the predictor walks; all of them are kept."""
+        if (first, last) != (0, len(self.trees)):
+            return PackedTrees.pack(self.trees[first:last], self.n_outputs)
+        cached = self.__dict__.get("_cache")
+        if cached is None or len(cached.roots) != last:
+            self._cache = PackedTrees.pack(self.trees, self.n_outputs)
+        return self._cache
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+
+
+@dataclass
+class PackedTrees:
+    """Several trees end to end, as the predictor reads them."""
+
+    nodes: np.ndarray
+    roots: np.ndarray
+    first_leaf: np.ndarray
+    bitsets: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def pack(cls, trees, n_outputs):
+        nodes = [tree.nodes.copy() for tree in trees]
+        first_bitset = 0
+        for copy, tree in zip(nodes, trees, strict=True):
+            copy["bitset"][copy["bitset"] >= 0] += first_bitset
+            first_bitset += len(tree.bitsets)
+        return cls(
+            nodes=np.concatenate(nodes) if nodes else np.empty(0),
+            roots=_starts([len(tree.nodes) for tree in trees]),
+            first_leaf=_starts([tree.n_leaves for tree in trees]),
+            bitsets=_at_least_one(
+                np.concatenate([np.empty((0, BITSET_WORDS), np.uint32)] + [t.bitsets for t in trees])
+            ),
+            values=np.concatenate([np.empty((0, n_outputs))] + [t.values for t in trees]),
+        )
+
+    def add_to(self, X, scores, n_threads):
+        """Add the values of raw rows to `scores` in place."""
+        if len(self.roots):
+            _predictor.add_forest(
+                X,
+                self.nodes,
+                self.roots,
+                self.first_leaf,
+                self.bitsets,
+                self.values,
+                scores,
+                n_threads,
+            )
+
+
+def _starts(lengths):
+    return np.concatenate([[0], np.cumsum(lengths)])[:-1].astype(np.int32)
+
+
+def _at_least_one(bitsets):
+    """Kernels take the address of the first row, so there must be one."""
+    return bitsets if len(bitsets) else np.zeros((1, BITSET_WORDS), dtype=np.uint32)
