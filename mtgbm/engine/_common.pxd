@@ -1,7 +1,6 @@
 # C types that several kernels share. Their numpy twins are built in _common.pyx.
 
 ctypedef unsigned char uint8_t
-ctypedef signed char int8_t
 ctypedef short int16_t
 ctypedef int int32_t
 ctypedef unsigned int uint32_t

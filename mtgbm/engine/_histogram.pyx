@@ -172,6 +172,27 @@ def subtract_histogram(
         out[i] -= less[i]
 
 
+def combine_outputs(
+    const float[:, ::1] vectors,       # IN (n_rows, lanes of all outputs)
+    const double[::1] weights,         # IN (n_outputs,)
+    float[:, ::1] combined,            # OUT (n_rows, lanes of one output): sum w g, sum w h
+    int n_threads,
+):
+    """The row vectors of one output that stands for all of them."""
+    cdef:
+        int n_outputs = weights.shape[0], k
+        Py_ssize_t i
+        double g, h
+    for i in prange(vectors.shape[0], nogil=True, schedule="static", num_threads=n_threads):
+        g = 0.0
+        h = 0.0
+        for k in range(n_outputs):
+            g = g + weights[k] * vectors[i, k]
+            h = h + weights[k] * vectors[i, n_outputs + k]
+        combined[i, 0] = <float> g
+        combined[i, 1] = <float> h
+
+
 def fill_histogram_naive(binned, rows, vectors, features, offsets, histogram):
     """Twin of `fill_histogram` for the tests: the definition, cell by cell."""
     histogram[:] = 0.0

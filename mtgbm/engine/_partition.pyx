@@ -59,7 +59,7 @@ def partition_rows(
     int32_t[:, ::1] buffer,            # scratch (2, at least len(rows))
     int bin_threshold,
     bint missing_left,
-    int missing_bin,                   # -1: the feature has none
+    int missing_bin,
     bint is_categorical,
     const uint32_t[::1] bitset,
     int n_threads,

@@ -75,8 +75,10 @@ def labelled_tasks(
     ------
     ValueError
         If shapes disagree, a label is none of 0, 1 and missing, a labelled row has a score that
-        is not finite, a weight is negative or not finite, or names are repeated.
+        is not finite, two frames name the same columns in another order, a weight is negative or
+        not finite, or names are repeated.
     """
+    _check_same_column_order(y_true, y_score)
     labels = _label_columns(y_true)
     scores = _score_columns(y_score, n_tasks=labels.shape[1])
     weights = _weight_columns(sample_weight, labels)
@@ -168,6 +170,16 @@ def _task_names(task_names: Any, y_true: Any, n_tasks: int) -> Sequence[str]:
     if len(set(names)) != n_tasks:
         raise ValueError(f"Task names must differ from each other; got {names}.")
     return names
+
+
+def _check_same_column_order(y_true: Any, y_score: Any) -> None:
+    if hasattr(y_true, "columns") and hasattr(y_score, "columns"):
+        labels, scores = list(y_true.columns), list(y_score.columns)
+        if labels != scores and set(labels) == set(scores):
+            raise ValueError(
+                f"y_true and y_score name the same columns in another order, {labels} and "
+                f"{scores}; columns are matched by position, so reorder one of them."
+            )
 
 
 def _check_scores_finite(tasks: list[LabelledTask]) -> None:

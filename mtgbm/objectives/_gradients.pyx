@@ -8,7 +8,7 @@ A label below 0 is missing: its gradient and hessian are 0, so it adds to no sum
 from cython.parallel cimport prange
 from libc.string cimport memcpy
 
-from mtgbm.engine._common cimport int8_t, int16_t, int32_t, int64_t
+from mtgbm.engine._common cimport int16_t, int32_t, int64_t
 
 import numpy as np
 
@@ -51,7 +51,7 @@ cdef inline double _exp(double x) noexcept nogil:
 
 
 cdef inline void _binary_block(
-    const double *raw, int n_raw, const int8_t *labels, int n_labels,
+    const double *raw, int n_raw, const int16_t *labels, int n_labels,
     const float *weights, int n_weights, double positive_weight,
     Py_ssize_t n, float *g, float *h, int lanes,
 ) noexcept nogil:
@@ -60,7 +60,7 @@ cdef inline void _binary_block(
         double p[BLOCK_ROWS]
         double w
         Py_ssize_t i
-        int8_t label
+        int16_t label
     for i in range(n):
         p[i] = raw[i * n_raw]
     for i in range(n):
@@ -76,7 +76,7 @@ cdef inline void _binary_block(
 
 def binary_gradients(
     const double[:, ::1] raw,          # IN (n_rows, n_outputs) scores
-    const int8_t[:, ::1] labels,       # IN (n_rows, n_tasks) 0, 1 or -1 (missing)
+    const int16_t[:, ::1] labels,      # IN (n_rows, n_tasks) 0, 1 or -1 (missing)
     weights,                           # IN (n_rows, n_tasks) float32 or None
     const double[::1] positive_weight,  # IN (n_tasks,)
     const int32_t[::1] tasks,          # IN columns of labels to differentiate
@@ -128,8 +128,8 @@ cdef inline void _softmax_row(
 
 def multiclass_gradients(
     const double[:, ::1] raw,          # IN (n_rows, n_outputs)
-    const int16_t[::1] labels,         # IN (n_rows,) class number or -1
-    weights,                           # IN (n_rows,) float32 or None
+    const int16_t[:] labels,           # IN (n_rows,) class number or -1
+    weights,                           # IN (n_rows,) float32, any stride, or None
     int first_output,
     int n_classes,
     float[:, ::1] vectors,             # OUT lanes first_output .. and n_outputs + first_output ..
@@ -141,16 +141,15 @@ def multiclass_gradients(
     scores hold one class more than they have degrees of freedom.
     """
     cdef:
-        const float[::1] weight_view
-        const float *weight = NULL
+        const float[:] weight
+        bint weighted = weights is not None
         Py_ssize_t i
         int n_outputs = raw.shape[1]
         double w
-    if weights is not None:
-        weight_view = weights
-        weight = &weight_view[0]
+    if weighted:
+        weight = weights
     for i in prange(raw.shape[0], nogil=True, schedule="static", num_threads=n_threads):
-        w = weight[i] if weight != NULL else 1.0
+        w = weight[i] if weighted else 1.0
         w = w if labels[i] >= 0 else 0.0
         _softmax_row(&raw[i, first_output], n_classes, labels[i], w, &vectors[i, first_output],
                      &vectors[i, n_outputs + first_output])

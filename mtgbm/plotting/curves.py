@@ -1,7 +1,7 @@
 """ROC and precision-recall curves of all tasks in one figure."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
@@ -58,7 +58,7 @@ class _CurvesDisplay:
         task_names: Any = None,
         ax: Any = None,
         **line_kwargs: Any,
-    ) -> Any:
+    ) -> Self:
         """Compute and draw the curve of every task.
 
         Parameters
@@ -88,7 +88,7 @@ class _CurvesDisplay:
         task_names: Any = None,
         ax: Any = None,
         **line_kwargs: Any,
-    ) -> Any:
+    ) -> Self:
         """Predict with a fitted classifier, then draw the curve of every task.
 
         Parameters
@@ -122,7 +122,7 @@ class _CurvesDisplay:
             return TaskCurve(task.name, nothing, nothing, np.nan, task.prevalence, task.note)
         return TaskCurve(task.name, *cls._points(task), task.prevalence)
 
-    def plot(self, ax: Any = None, *, plot_chance_level: bool = True, **line_kwargs: Any) -> Any:
+    def plot(self, ax: Any = None, *, plot_chance_level: bool = True, **line_kwargs: Any) -> Self:
         """Draw all curves into one axes.
 
         Parameters

@@ -1,6 +1,6 @@
 """Feature importances of every task side by side."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class TaskImportanceDisplay:
         *,
         ax: Any = None,
         **image_kwargs: Any,
-    ) -> "TaskImportanceDisplay":
+    ) -> Self:
         """Draw the importances of a fitted model.
 
         Parameters
@@ -81,9 +81,7 @@ class TaskImportanceDisplay:
         display = cls(importances, names, model.task_names_, importance_type=importance_type)
         return display.plot(ax=ax, max_features=max_features, **image_kwargs)
 
-    def plot(
-        self, ax: Any = None, *, max_features: int = 20, **image_kwargs: Any
-    ) -> "TaskImportanceDisplay":
+    def plot(self, ax: Any = None, *, max_features: int = 20, **image_kwargs: Any) -> Self:
         """Draw the map.
 
         Parameters

@@ -1,6 +1,6 @@
 """A task's metric over boosting rounds, on training and validation rows."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class TrainingCurvesDisplay:
     @classmethod
     def from_estimator(
         cls, estimator: Any, metric: str | None = None, *, ax: Any = None, **line_kwargs: Any
-    ) -> "TrainingCurvesDisplay":
+    ) -> Self:
         """Read `evals_result_` of a fitted model and draw it.
 
         Parameters
@@ -90,7 +90,7 @@ class TrainingCurvesDisplay:
         )
         return display.plot(ax=ax, **line_kwargs)
 
-    def plot(self, ax: Any = None, **line_kwargs: Any) -> "TrainingCurvesDisplay":
+    def plot(self, ax: Any = None, **line_kwargs: Any) -> Self:
         """Draw the curves.
 
         Parameters

@@ -10,7 +10,8 @@ import json
 import math
 import pickle
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,7 @@ def _validate_array(estimator, X, reset):
 
 
 def _check_frame(X):
-    names = list(X.columns)
-    repeated = sorted({str(name) for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"Column names must differ, but these are repeated: {repeated}.")
+    check_distinct(X.columns, "Two columns of X share a name")
     if 0 in X.shape:
         raise ValueError(f"Expected at least one row and one column, got shape {X.shape}.")
 
@@ -211,6 +209,13 @@ def like_input(X, columns: Mapping[str, Any]):
 
         return pl.DataFrame(dict(columns))
     return np.column_stack(list(columns.values()))
+
+
+def check_distinct(names: Iterable, problem: str) -> None:
+    """Raise ValueError, `problem` and the names, if some name occurs twice."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{problem}: {repeated}.")
 
 
 def check_choice(name: str, value, choices: tuple[str, ...]) -> None:

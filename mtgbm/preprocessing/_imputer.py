@@ -66,8 +66,8 @@ class MissingValueImputer(FileArtifact, OneToOneFeatureMixin, TransformerMixin, 
     with `categorical_fill_value` otherwise, and named in a UserWarning.
 
     A column keeps its dtype where that can hold the fill: pandas categories gain it as a category,
-    nullable integers become float64, polars Categorical and Enum become String. An array of numbers
-    stays one (integers become float64); any other array comes back with object dtype.
+    nullable integers and numbers of object dtype become float64, polars Categorical and Enum become
+    String. An array with numeric columns only comes back as floats, any other with object dtype.
 
     Examples
     --------
@@ -154,8 +154,7 @@ class MissingValueImputer(FileArtifact, OneToOneFeatureMixin, TransformerMixin, 
         X = validate_table(self, X, reset=False)
         columns, indicators = {}, {}
         for position, (name, fill) in enumerate(self.impute_dict_.items()):
-            missing = missing_mask(column_values(X, position), f"Column {name!r}")
-            columns[name] = _fill(X, position, missing, fill)
+            columns[name], missing = _fill_column(X, position, fill, f"Column {name!r}")
             indicators[_indicator_name(name)] = missing.astype(np.float64)
         return like_input(X, columns | indicators if self.add_indicator else columns)
 
@@ -233,16 +232,20 @@ class MissingValueImputer(FileArtifact, OneToOneFeatureMixin, TransformerMixin, 
     def _learn_fill(self, X, position, name):
         """Return the fill of a column and whether the column has no value at all."""
         values = column_values(X, position)
-        is_empty = bool(missing_mask(values, name).all())
-        if has_numeric_dtype(X, position) or (not is_empty and _holds_numbers(X, position)):
-            floats = as_floats(values, name)
-            return _learned_statistic(floats, self.strategy, self.fill_value), is_empty
-        if is_empty or self.categorical_strategy == "constant":
-            return self.categorical_fill_value, is_empty
+        if has_numeric_dtype(X, position):
+            return self._numeric_fill(as_floats(values, name))
         codes, categories = factorize(values, name)
+        if categories and _are_undeclared_numbers(X, position, categories):
+            return self._numeric_fill(as_floats(values, name))
+        if not categories or self.categorical_strategy == "constant":
+            return self.categorical_fill_value, not categories
         # Ascending codes stand for the categories, so scikit-learn never meets mixed types.
         mode = _learned_statistic(np.where(codes < 0, np.nan, codes), "most_frequent")
-        return categories[int(mode)], is_empty
+        return categories[int(mode)], False
+
+    def _numeric_fill(self, floats):
+        fill = _learned_statistic(floats, self.strategy, self.fill_value)
+        return fill, bool(np.isnan(floats).all())
 
 
 def _indicator_name(name):
@@ -254,36 +257,42 @@ def _learned_statistic(values, strategy, fill_value=None):
     return float(imputer.fit(values.reshape(-1, 1)).statistics_[0])
 
 
-def _holds_numbers(X, position):
-    """Whether a column has a numeric dtype, or object dtype and no text."""
-    if has_numeric_dtype(X, position):
-        return True
-    values = column_values(X, position)
-    if values.dtype.kind != "O" or _is_pandas_category(X, position):
+def _are_undeclared_numbers(X, position, categories):
+    """Whether a column without a numeric dtype holds numbers that nobody declared categories."""
+    if frame_library(X) == "pandas" and X.dtypes.iloc[position] == "category":
         return False
-    return not any(isinstance(category, str) for category in factorize(values, "X")[1])
+    return not any(isinstance(category, str) for category in categories)
 
 
-def _is_pandas_category(X, position):
-    return frame_library(X) == "pandas" and X.dtypes.iloc[position] == "category"
+def _fill_column(X, position, fill, name):
+    """Return the filled column and where it was missing."""
+    values = column_values(X, position)
+    if has_numeric_dtype(X, position):
+        missing = missing_mask(values, name)
+        if not isinstance(fill, str):
+            return _fill_numbers(X, position, missing, fill, name), missing
+    else:
+        codes, categories = factorize(values, name)
+        missing = codes < 0
+        if not isinstance(fill, str) and _are_undeclared_numbers(X, position, categories):
+            return np.where(missing, fill, as_floats(values, name)), missing
+    return _fill_cells(X, position, missing, fill), missing
 
 
-def _fill(X, position, missing, fill):
-    if not isinstance(fill, str) and _holds_numbers(X, position):
-        return _fill_numbers(X, position, missing, fill)
+def _fill_numbers(X, position, missing, fill, name):
+    if frame_library(X) and not missing.any():
+        return raw_column(X, position)
+    values = column_values(X, position)
+    floats = values if values.dtype.kind == "f" else as_floats(values, name)
+    return np.where(missing, fill, floats)
+
+
+def _fill_cells(X, position, missing, fill):
     library = frame_library(X)
     column = raw_column(X, position)
     if library is None:
         return np.where(missing, fill, column.astype(object))
     return (_fill_pandas if library == "pandas" else _fill_polars)(column, missing, fill)
-
-
-def _fill_numbers(X, position, missing, fill):
-    if frame_library(X) and has_numeric_dtype(X, position) and not missing.any():
-        return raw_column(X, position)
-    values = column_values(X, position)
-    floats = values if values.dtype.kind == "f" else as_floats(values, "X")
-    return np.where(missing, fill, floats)
 
 
 def _fill_pandas(series, missing, fill):
@@ -306,11 +315,11 @@ def _fill_polars(series, missing, fill):
 
 
 def _check_impute_dict(impute_dict):
-    if not impute_dict:
-        raise ValueError("impute_dict must name at least one column.")
+    if not isinstance(impute_dict, Mapping) or not impute_dict:
+        raise ValueError(f"impute_dict must name a fill for each column, got {impute_dict!r}.")
     for name, fill in impute_dict.items():
         if not isinstance(name, str):
-            raise ValueError(f"The names of impute_dict must be strings, got {name!r}.")
+            raise ValueError(f"impute_dict names columns by strings, got {name!r}.")
         if not isinstance(fill, (str, bool)) and not is_finite_number(fill):
             raise ValueError(
                 f"The fill of {name!r} must be a string or a finite number, got {fill!r}."

@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 from mtgbm.preprocessing._columns import (
     FileArtifact,
     as_floats,
+    check_distinct,
     column_values,
     factorize,
     frame_library,
@@ -385,7 +386,7 @@ class RiskTableEncoder(FileArtifact, OneToOneFeatureMixin, TransformerMixin, Bas
             else:
                 _numeric_column(X, position, name)  # raises if it holds text
                 names.append(name)
-        _check_distinct(names, "Two output columns would share a name; rename an input or a task")
+        check_distinct(names, "Two output columns would share a name; rename an input or a task")
 
 
 def _check_parameters(encoder):
@@ -412,14 +413,8 @@ def _positions(selection, names, what):
                 f"{what} must hold names or positions among {names}, got {item!r}, "
                 "which is neither."
             )
-    _check_distinct([names[i] for i in positions], f"{what} names one twice")
+    check_distinct([names[i] for i in positions], f"{what} names one twice")
     return positions
-
-
-def _check_distinct(names, problem):
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{problem}: {repeated}.")
 
 
 def _risk_names(column, outputs):
@@ -473,7 +468,7 @@ def _read_labels(y, tasks):
             outputs.append(_output_name(name, label, classes, alone=len(chosen) == 1))
             hits.append(codes == (classes.index(label) if label in classes else len(classes)))
             labelled.append(codes >= 0)
-    _check_distinct(outputs, "Two outputs would share a name; rename a task or a class")
+    check_distinct(outputs, "Two outputs would share a name; rename a task or a class")
     return _Labels(chosen, outputs, np.array(hits, float), np.array(labelled, float))
 
 
@@ -481,7 +476,7 @@ def _label_columns(y):
     """Return {task name: values}, in the order of y's columns."""
     if frame_library(y) is not None:
         names = [str(name) for name in y.columns]
-        _check_distinct(names, "Two tasks share a name")
+        check_distinct(names, "Two tasks share a name")
         return {name: column_values(y, i) for i, name in enumerate(names)}
     name = getattr(y, "name", None)
     values = np.asarray(y)
@@ -572,6 +567,8 @@ def _out_of_fold_risks(bins, n_bins, fold_of, labels, smooth):
 
 
 def _check_content(content):
+    if not isinstance(content, Mapping):
+        raise ValueError(f"Expected the dict of to_dict, got {type(content).__name__}.")
     expected = {"format": _FORMAT, "version": _VERSION}
     found = {key: content.get(key) for key in expected}
     if found != expected:

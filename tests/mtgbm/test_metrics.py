@@ -281,6 +281,14 @@ def test_frames_bring_names_and_missing_values(dtype, noisy):
     assert [row.task for row in report.rows] == ["click", "buy", "return"]
 
 
+def test_frames_in_another_column_order_are_rejected(noisy):
+    labels, scores, _ = noisy
+    with pytest.raises(ValueError, match="in another order"):
+        metrics.roc_auc(
+            pd.DataFrame(labels, columns=list("abc")), pd.DataFrame(scores, columns=list("acb"))
+        )
+
+
 def test_scores_of_unlabelled_rows_do_not_matter(noisy):
     labels, scores, _ = noisy
     expected = metrics.log_loss(labels, scores)

@@ -1,0 +1,50 @@
+"""What the split sees: from every output's own gradients to the vectors that choose a structure.
+
+A criterion is the one seam between weighting and growth. It turns row vectors of K outputs and the
+weights of the round into row vectors of S outputs and S weights; the grower sums and scores those.
+Leaves never see them: their values always come from every output's own gradients.
+"""
+
+from mtgbm.engine._isa import load_kernel
+from mtgbm.engine.vectors import empty_vectors
+
+import numpy as np
+
+_histogram = load_kernel("mtgbm.engine._histogram")
+
+
+class GainSum:
+    """Every output scores the split itself; the weighted gains are added.
+
+    A split that helps two tasks in opposite directions counts for both.
+    """
+
+    name = "gain_sum"
+
+    def structure(self, vectors, weights, n_threads):
+        """Return the row vectors to histogram and the weights of their outputs."""
+        return vectors, weights
+
+
+class GradientSum:
+    """MT-GBM's criterion: the gain of the weighted sum of all outputs' gradients.
+
+    The histogram holds one output however many tasks there are, but tasks with opposite gradients
+    cancel. Ying et al., "MT-GBM: A Multi-Task Gradient Boosting Machine with Shared Decision
+    Trees" (2022), arXiv:2201.06239.
+    """
+
+    name = "gradient_sum"
+
+    def __init__(self):
+        self._vectors = None
+
+    def structure(self, vectors, weights, n_threads):
+        """Return the row vectors of the one combined output, and its weight 1."""
+        if self._vectors is None or len(self._vectors) != len(vectors):
+            self._vectors = empty_vectors(len(vectors), 1)
+        _histogram.combine_outputs(vectors, weights, self._vectors, n_threads)
+        return self._vectors, np.ones(1)
+
+
+CRITERIA = {criterion.name: criterion for criterion in (GainSum, GradientSum)}
