@@ -15,6 +15,7 @@ number of threads.
 """
 
 from cython.parallel cimport prange
+from libc.string cimport memset
 
 from mtgbm.engine._common cimport int32_t, uint8_t
 
@@ -23,107 +24,136 @@ import numpy as np
 cdef extern from *:
     """
     #define MTGBM_PREFETCH(address) __builtin_prefetch(address)
+    /* Vectors of 4 and 8 lanes: left to itself, the compiler unrolls short loops over lanes into
+       scalar code. Histograms are aligned to whole cells, row vectors to theirs. */
+    typedef double lanes4_t __attribute__((vector_size(32), may_alias));
+    typedef double lanes8_t __attribute__((vector_size(64), may_alias));
+    typedef float mtgbm_float4 __attribute__((vector_size(16), may_alias));
+    typedef float mtgbm_float8 __attribute__((vector_size(32), may_alias));
+    #define MTGBM_WIDEN4(source) __builtin_convertvector(*(const mtgbm_float4 *)(source), lanes4_t)
+    #define MTGBM_WIDEN8(source) __builtin_convertvector(*(const mtgbm_float8 *)(source), lanes8_t)
     """
     void MTGBM_PREFETCH(const void *address) noexcept nogil
+    # To Cython these are numbers; in C they add lane by lane.
+    ctypedef double lanes4_t
+    ctypedef double lanes8_t
+    lanes4_t MTGBM_WIDEN4(const float *source) noexcept nogil
+    lanes8_t MTGBM_WIDEN8(const float *source) noexcept nogil
 
 # Rows ahead: about the latency of main memory at a few dozen cells a row.
 cdef enum:
     PREFETCH_ROWS = 12
-    BLOCK_LANES = 8
+    MOST_BLOCKS = 4
 
 
-cdef inline void _fill(
-    const uint8_t *binned,
-    Py_ssize_t row_stride,
-    const int32_t *rows,
-    Py_ssize_t n_rows,
-    const float *vectors,
-    const int32_t *features,
-    const int32_t *offsets,
-    int n_features,
-    double *histogram,
-    const int lanes,
-) noexcept nogil:
-    """Add the row vectors of `rows` to the histograms of some features; `lanes` is a literal."""
-    cdef:
-        Py_ssize_t i, ahead
-        int j, k
-        const uint8_t *bins
-        const float *source
-        double *cell
-        double vector[32]
-    for i in range(n_rows):
-        ahead = i + PREFETCH_ROWS
-        if ahead < n_rows:
-            MTGBM_PREFETCH(&binned[rows[ahead] * row_stride + features[0]])
-            MTGBM_PREFETCH(&vectors[<Py_ssize_t> rows[ahead] * lanes])
-        bins = &binned[rows[i] * row_stride]
-        source = &vectors[<Py_ssize_t> rows[i] * lanes]
-        for k in range(lanes):
-            vector[k] = source[k]
-        for j in range(n_features):
-            cell = &histogram[<Py_ssize_t> (offsets[j] + bins[features[j]]) * lanes]
-            for k in range(lanes):
-                cell[k] += vector[k]
+# What one thread fills: some features, over all rows of the node.
+cdef struct group_t:
+    const uint8_t *binned
+    Py_ssize_t row_stride
+    const int32_t *rows
+    Py_ssize_t n_rows
+    const float *vectors
+    const int32_t *features
+    const int32_t *offsets
+    int n_features
+    double *histogram
 
 
-cdef inline void _fill_wide(
-    const uint8_t *binned,
-    Py_ssize_t row_stride,
-    const int32_t *rows,
-    Py_ssize_t n_rows,
-    const float *vectors,
-    const int32_t *features,
-    const int32_t *offsets,
-    int n_features,
-    double *histogram,
-    int lanes,
-) noexcept nogil:
-    """`_fill` for any multiple of BLOCK_LANES lanes."""
+cdef inline const uint8_t *_fetch_row(const group_t *group, Py_ssize_t i, int lanes) noexcept nogil:
+    """The bins of the group's i-th row, while those of a later row are on their way."""
+    cdef Py_ssize_t ahead = group.rows[min(i + PREFETCH_ROWS, group.n_rows - 1)]
+    MTGBM_PREFETCH(&group.binned[ahead * group.row_stride + group.features[0]])
+    MTGBM_PREFETCH(&group.vectors[ahead * lanes])
+    return &group.binned[group.rows[i] * group.row_stride]
+
+
+cdef void _fill_4_lanes(const group_t *group) noexcept nogil:
     cdef:
         Py_ssize_t i
-        int j, k, block
+        int j
+        const uint8_t *bins
+        lanes4_t vector
+        lanes4_t *cells = <lanes4_t *> group.histogram
+        const int32_t *features = group.features
+        const int32_t *offsets = group.offsets
+        int n_features = group.n_features
+    for i in range(group.n_rows):
+        bins = _fetch_row(group, i, 4)
+        vector = MTGBM_WIDEN4(&group.vectors[<Py_ssize_t> group.rows[i] * 4])
+        for j in range(n_features):
+            cells[offsets[j] + bins[features[j]]] += vector
+
+
+cdef inline void _fill_blocks(const group_t *group, const int n_blocks) noexcept nogil:
+    """Rows of `n_blocks` blocks of 8 lanes; `n_blocks` is a literal, so they stay in registers."""
+    cdef:
+        Py_ssize_t i
+        int j, b
         const uint8_t *bins
         const float *source
-        double *cell
-    for i in range(n_rows):
-        bins = &binned[rows[i] * row_stride]
-        source = &vectors[<Py_ssize_t> rows[i] * lanes]
+        lanes8_t vector[MOST_BLOCKS]
+        lanes8_t *cell
+        lanes8_t *cells = <lanes8_t *> group.histogram
+        const int32_t *features = group.features
+        const int32_t *offsets = group.offsets
+        int n_features = group.n_features
+    for i in range(group.n_rows):
+        bins = _fetch_row(group, i, 8 * n_blocks)
+        source = &group.vectors[<Py_ssize_t> group.rows[i] * 8 * n_blocks]
+        for b in range(n_blocks):
+            vector[b] = MTGBM_WIDEN8(source + 8 * b)
         for j in range(n_features):
-            cell = &histogram[<Py_ssize_t> (offsets[j] + bins[features[j]]) * lanes]
-            for block in range(lanes // BLOCK_LANES):
-                for k in range(BLOCK_LANES):
-                    cell[block * BLOCK_LANES + k] += source[block * BLOCK_LANES + k]
+            cell = cells + n_blocks * <Py_ssize_t> (offsets[j] + bins[features[j]])
+            for b in range(n_blocks):
+                cell[b] += vector[b]
 
 
-cdef void _fill_group(
-    const uint8_t *binned,
-    Py_ssize_t row_stride,
-    const int32_t *rows,
-    Py_ssize_t n_rows,
-    const float *vectors,
-    const int32_t *features,
-    const int32_t *offsets,
-    int n_features,
-    double *histogram,
-    int lanes,
-) noexcept nogil:
+cdef void _fill_wide(const group_t *group, int n_blocks) noexcept nogil:
+    """`_fill_blocks` for more lanes than there are registers."""
+    cdef:
+        Py_ssize_t i
+        int j, b
+        const uint8_t *bins
+        const float *source
+        lanes8_t *cell
+        lanes8_t *cells = <lanes8_t *> group.histogram
+        const int32_t *features = group.features
+        const int32_t *offsets = group.offsets
+        int n_features = group.n_features
+    for i in range(group.n_rows):
+        bins = _fetch_row(group, i, 8 * n_blocks)
+        source = &group.vectors[<Py_ssize_t> group.rows[i] * 8 * n_blocks]
+        for j in range(n_features):
+            cell = cells + n_blocks * <Py_ssize_t> (offsets[j] + bins[features[j]])
+            for b in range(n_blocks):
+                cell[b] += MTGBM_WIDEN8(source + 8 * b)
+
+
+cdef void _fill_group(const group_t *group, int lanes) noexcept nogil:
     """Choose the loop compiled for this number of lanes."""
     if lanes == 4:
-        _fill(binned, row_stride, rows, n_rows, vectors, features, offsets, n_features,
-              histogram, 4)
+        _fill_4_lanes(group)
     elif lanes == 8:
-        _fill(binned, row_stride, rows, n_rows, vectors, features, offsets, n_features,
-              histogram, 8)
+        _fill_blocks(group, 1)
     elif lanes == 16:
-        _fill(binned, row_stride, rows, n_rows, vectors, features, offsets, n_features,
-              histogram, 16)
+        _fill_blocks(group, 2)
     elif lanes == 24:
-        _fill(binned, row_stride, rows, n_rows, vectors, features, offsets, n_features,
-              histogram, 24)
+        _fill_blocks(group, 3)
+    elif lanes == 32:
+        _fill_blocks(group, 4)
     else:
-        _fill_wide(binned, row_stride, rows, n_rows, vectors, features, offsets, n_features,
-                   histogram, lanes)
+        _fill_wide(group, lanes // 8)
+
+
+cdef void _fill_share(group_t group, int number, int n_groups, int lanes) noexcept nogil:
+    """One thread's share of the features; `group` comes with all of them."""
+    cdef:
+        int first = number * group.n_features // n_groups
+        int last = (number + 1) * group.n_features // n_groups
+    group.features += first
+    group.offsets += first
+    group.n_features = last - first
+    _fill_group(&group, lanes)
 
 
 def fill_histogram(
@@ -137,24 +167,24 @@ def fill_histogram(
 ):
     """Sum the row vectors of `rows` by feature and bin. Histograms of other features are zeroed."""
     cdef:
-        int n_features = features.shape[0]
         int lanes = vectors.shape[1]
-        int n_groups = min(n_threads, n_features)
-        Py_ssize_t n_rows = rows.shape[0]
-        Py_ssize_t total = histogram.shape[0] * lanes
-        int group, first, last
-        Py_ssize_t chunk
-        double *out = &histogram[0, 0]
-
-    with nogil:
-        for chunk in range(total):
-            out[chunk] = 0.0
-        if n_rows > 0:
-            for group in prange(n_groups, schedule="static", num_threads=n_threads):
-                first = group * n_features // n_groups
-                last = (group + 1) * n_features // n_groups
-                _fill_group(&binned[0, 0], binned.shape[1], &rows[0], n_rows, &vectors[0, 0],
-                            &features[first], &offsets[first], last - first, out, lanes)
+        int n_groups = min(n_threads, <int> features.shape[0])
+        int number
+        group_t group
+    memset(&histogram[0, 0], 0, histogram.shape[0] * lanes * sizeof(double))
+    if rows.shape[0] == 0:
+        return
+    group.binned = &binned[0, 0]
+    group.row_stride = binned.shape[1]
+    group.rows = &rows[0]
+    group.n_rows = rows.shape[0]
+    group.vectors = &vectors[0, 0]
+    group.features = &features[0]
+    group.offsets = &offsets[0]
+    group.n_features = features.shape[0]
+    group.histogram = &histogram[0, 0]
+    for number in prange(n_groups, nogil=True, schedule="static", num_threads=n_threads):
+        _fill_share(group, number, n_groups, lanes)
 
 
 def subtract_histogram(

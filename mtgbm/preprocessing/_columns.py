@@ -237,6 +237,10 @@ class FileArtifact:
 
     _artifact_name: str
 
+    def to_dict(self) -> dict:
+        """Return the fitted state as a dict that JSON can hold."""
+        raise NotImplementedError
+
     def to_files(self, folder) -> None:
         """Write `to_dict` as a JSON file and as a pickle of the same plain dict.
 

@@ -229,7 +229,7 @@ class RiskTableEncoder(FileArtifact, OneToOneFeatureMixin, TransformerMixin, Bas
         check_is_fitted(self, "risk_tables_")
         fitted_names = self._input_names()
         shown_names = super().get_feature_names_out(input_features)
-        names = []
+        names: list[str] = []
         for fitted, shown in zip(fitted_names, shown_names, strict=True):
             is_encoded = fitted in self.risk_tables_
             names += _risk_names(shown, self.prior_) if is_encoded else [shown]

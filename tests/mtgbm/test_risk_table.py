@@ -397,3 +397,15 @@ def test_labels_that_fall_in_one_fold():
     RiskTableEncoder(cv=2).fit(X, Y)
     with pytest.raises(ValueError, match="'task1' fall in one fold"):
         RiskTableEncoder(cv=2).fit_transform(X, Y)
+
+
+def test_tables_are_in_ascending_order_numbers_first():
+    X = np.array([["b"], [10], ["1"], [2]], dtype=object)
+    tables = RiskTableEncoder().fit(X, [0, 1, 0, 1]).risk_tables_
+    assert list(tables["x0"]["task0"]) == [2, 10, "1", "b"]
+
+
+def test_large_polars_ids_beside_a_null_stay_apart():
+    X = pl.DataFrame({"id": [2**60, 2**60 + 1, None]})
+    encoder = RiskTableEncoder(["id"], smooth_factor=0).fit(X, [0, 1, 0])
+    assert encoder.transform(X)["id_risk"].to_list() == [0, 1, 1 / 3]
