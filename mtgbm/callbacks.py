@@ -3,6 +3,7 @@
 A callback overrides some of three hooks; `on_round_end` returns True to end the training.
 """
 
+import copy
 import sys
 
 import numpy as np
@@ -31,23 +32,30 @@ class History(Callback):
         ``scorer(raw, labels, weights) -> ndarray of shape (n_tasks,)``.
     metric : str
         Its name, used in the keys of `results_`.
+    training_weights : ndarray of shape (n_rows, n_tasks) or None
     training : bool
         Whether the training rows are scored too.
+    results : dict or None
+        Curves of an earlier fit to go on from.
 
     Attributes
     ----------
     results_ : dict
         ``{"validation": {"<task>:<metric>": [...]}}``, and "training" likewise.
+    weights_ : list of ndarray of shape (n_tasks,)
+        What the split search of each round used.
     """
 
-    def __init__(self, scorer, metric, training_weights=None, *, training=False):
+    def __init__(self, scorer, metric, training_weights=None, *, training=False, results=None):
         self.scorer = scorer
         self.metric = metric
         self.training_weights = training_weights
         self.training = training
-        self.results_ = {}
+        self.results_ = copy.deepcopy(results) if results else {}
+        self.weights_ = []
 
     def on_round_end(self, round):
+        self.weights_.append(round.weights)
         if self.training:
             self._record("training", round, round.raw, round.labels, self.training_weights)
         if round.validation is not None:
@@ -116,9 +124,7 @@ class EarlyStopping(Callback):
         scores = self.sign * self.history.validation_scores()
         counted = self.task_weights > 0
         overall = self._best(scores[:, counted] @ self.task_weights[counted]) + 1
-        own = [
-            self._best(curve) + 1 if np.isfinite(curve).all() else overall for curve in scores.T
-        ]
+        own = [self._best(curve) + 1 if np.isfinite(curve).all() else overall for curve in scores.T]
         return overall, np.array(own)
 
 

@@ -101,7 +101,7 @@ class BinMapper:
     def _find_missing(self, X):
         """Which features have values without a bin anywhere in X, not only in the sample."""
         found = np.zeros(X.shape[1], dtype=bool)
-        for _, block in self._blocks(X, always=True):
+        for _, block in self.blocks(X, always=True):
             found |= np.isnan(block).any(axis=0)
         return found
 
@@ -121,7 +121,7 @@ class BinMapper:
         n_rows, n_features = X.shape
         by_row = np.empty((n_rows, n_features), dtype=np.uint8)
         columns = np.empty((n_features, n_rows if by_column else 0), dtype=np.uint8)
-        for rows, block in self._blocks(X):
+        for rows, block in self.blocks(X):
             _binning.map_to_bins(
                 block,
                 self.thresholds_,
@@ -133,8 +133,8 @@ class BinMapper:
             )
         return BinnedMatrix(by_row, columns)
 
-    def _blocks(self, X, *, always=False):
-        """Dense blocks of X with categories encoded; one block where neither asks for a copy."""
+    def blocks(self, X, *, always=False):
+        """Yield (rows, dense block of X with categories encoded); one block if that needs no copy."""
         step = X.shape[0]
         if always or sparse.issparse(X) or self.categories_:
             step = BLOCK_ROWS

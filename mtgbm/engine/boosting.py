@@ -181,9 +181,7 @@ class Boosting:
         vectors, weights = self.criterion.structure(state.vectors, weights, self.n_threads)
         columns = self.sampling.columns(state.forest.n_features, self.rng)
         structure = grower.grow(vectors, weights, rows.copy(), columns)
-        tree = grower.finish(
-            structure, state.vectors, self.objective.n_outputs, self.learning_rate
-        )
+        tree = grower.finish(structure, state.vectors, self.objective.n_outputs, self.learning_rate)
         return tree, structure
 
     def _update(self, state, tree, structure, training):

@@ -1,6 +1,6 @@
 """What training leaves behind: trees whose structure all outputs share."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -43,6 +43,27 @@ class Tree:
     def n_leaves(self):
         return len(self.values)
 
+    def check(self, n_features, n_outputs):
+        """Raise ValueError if a walk could leave the tree's arrays or never end."""
+        nodes = self.nodes
+        inner = nodes["leaf"] < 0
+        place = np.arange(len(nodes))
+        sound = (
+            len(nodes) > 0
+            and self.values.shape == (np.sum(~inner), n_outputs)
+            and np.isfinite(self.values).all()
+            and np.array_equal(np.sort(nodes["leaf"][~inner]), np.arange(self.n_leaves))
+            and _within(nodes["feature"][inner], 0, n_features)
+            and _within(nodes["bitset"][inner], -1, len(self.bitsets))
+            and all(
+                (nodes[side][inner] > place[inner]).all()
+                and _within(nodes[side][inner], 0, len(nodes))
+                for side in ("left", "right")
+            )
+        )
+        if not sound:
+            raise ValueError("the saved model is corrupt: one of its trees does not hold together.")
+
     def add_binned(self, by_row, scores, n_threads):
         """Add the values of binned rows to `scores`, (n_rows, n_outputs), in place."""
         _predictor.add_tree_binned(
@@ -70,6 +91,13 @@ class Forest:
     def n_outputs(self):
         return len(self.base_score)
 
+    def check(self):
+        """Raise ValueError if the forest, read from a file, does not hold together."""
+        if self.base_score.ndim != 1 or not np.isfinite(self.base_score).all():
+            raise ValueError("the saved model is corrupt: its base scores are not finite.")
+        for tree in self.trees:
+            tree.check(self.n_features, self.n_outputs)
+
     def keep_rounds(self, rounds):
         """Keep, for each output, only its first rounds.
 
@@ -80,9 +108,12 @@ class Forest:
         ----------
         rounds : ndarray of int of shape (n_outputs,)
         """
-        del self.trees[int(np.max(rounds)) :]
-        for number, tree in enumerate(self.trees):
-            tree.values[:, number >= np.asarray(rounds)] = 0.0
+        rounds = np.asarray(rounds)
+        kept = self.trees[: int(rounds.max())]
+        self.trees[:] = [
+            replace(tree, values=np.where(number < rounds, tree.values, 0.0))
+            for number, tree in enumerate(kept)
+        ]
 
     def raw_predict(self, X, n_threads):
         """Scores of raw rows.
@@ -133,9 +164,7 @@ class Forest:
         for tree in self.trees:
             inner = tree.nodes["leaf"] < 0
             gains = tree.gains[inner]
-            np.add.at(
-                table, tree.nodes["feature"][inner], gains if kind == "gain" else gains > 0
-            )
+            np.add.at(table, tree.nodes["feature"][inner], gains if kind == "gain" else gains > 0)
         return table.T
 
     def split_counts(self):
@@ -180,7 +209,9 @@ class PackedTrees:
             roots=_starts([len(tree.nodes) for tree in trees]),
             first_leaf=_starts([tree.n_leaves for tree in trees]),
             bitsets=_at_least_one(
-                np.concatenate([np.empty((0, BITSET_WORDS), np.uint32)] + [t.bitsets for t in trees])
+                np.concatenate(
+                    [np.empty((0, BITSET_WORDS), np.uint32)] + [t.bitsets for t in trees]
+                )
             ),
             values=np.concatenate([np.empty((0, n_outputs))] + [t.values for t in trees]),
         )
@@ -198,6 +229,10 @@ class PackedTrees:
                 scores,
                 n_threads,
             )
+
+
+def _within(positions, least, end):
+    return bool(((positions >= least) & (positions < end)).all())
 
 
 def _starts(lengths):

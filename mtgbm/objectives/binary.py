@@ -42,7 +42,14 @@ class BinaryObjective:
 
     def gradients(self, raw, labels, weights, vectors, n_threads):
         _gradients.binary_gradients(
-            raw, labels, weights, self.positive_weights, self.tasks, self.outputs, vectors, n_threads
+            raw,
+            labels,
+            weights,
+            self.positive_weights,
+            self.tasks,
+            self.outputs,
+            vectors,
+            n_threads,
         )
 
     def probabilities(self, raw):

@@ -10,9 +10,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.utils.validation import check_is_fitted
 
-from mtgbm.preprocessing._columns import (
+from mtgbm.columns import (
     NUMERIC_KINDS,
-    FileArtifact,
     as_floats,
     check_choice,
     column_values,
@@ -25,6 +24,7 @@ from mtgbm.preprocessing._columns import (
     raw_column,
     validate_table,
 )
+from mtgbm.preprocessing._artifact import FileArtifact
 
 
 class MissingValueImputer(FileArtifact, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

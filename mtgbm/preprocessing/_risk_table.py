@@ -15,8 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from mtgbm.preprocessing._columns import (
-    FileArtifact,
+from mtgbm.columns import (
     as_floats,
     check_distinct,
     column_values,
@@ -28,6 +27,7 @@ from mtgbm.preprocessing._columns import (
     raw_column,
     validate_table,
 )
+from mtgbm.preprocessing._artifact import FileArtifact
 
 _FORMAT = "mtgbm.risk_table_map"
 _VERSION = 1

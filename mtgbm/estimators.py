@@ -1,0 +1,709 @@
+"""The scikit-learn estimator. It reads tables and labels; the engine does the learning."""
+
+from dataclasses import fields
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from mtgbm import model_state
+from mtgbm.callbacks import EarlyStopping, History, Progress
+from mtgbm.engine.binning import BinMapper
+from mtgbm.engine.boosting import Boosting, LabelledTable, Sampling
+from mtgbm.engine.criteria import CRITERIA, GainSum
+from mtgbm.engine.grower import GrowthRules, TreeGrower
+from mtgbm.engine.threads import effective_n_threads
+from mtgbm.engine.tree import Forest
+from mtgbm.features import FeatureReader
+from mtgbm.labels import MISSING, LabelEncoder, check_tasks
+from mtgbm.objectives import TaskObjectives
+from mtgbm.parameters import check_parameters, choose, find_task, per_task
+from mtgbm.sample_weights import row_weights, without_weightless_rows
+from mtgbm.sklearn_callbacks import (
+    CallbackSupportMixin,
+    SklearnCallbacks,
+    has_callbacks,
+    with_callbacks,
+)
+from mtgbm.validation import RoundScorer, check_decidable, deciding_weights, hold_out
+from mtgbm.weighting import NAMED_WEIGHTINGS
+
+
+def _has_one_task(estimator):
+    return getattr(estimator, "n_tasks_", 1) == 1
+
+
+class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+    """Gradient boosted trees that learn several labels of the same rows together.
+
+    All tasks share the structure of each tree; every leaf holds one value per task. Parameters
+    that LightGBM has bear its names and defaults.
+
+    Parameters
+    ----------
+    n_estimators : int, default=100
+        Rounds; one tree each, for all tasks.
+    learning_rate : float, default=0.1
+        Factor on every leaf value.
+    num_leaves : int, default=31
+        Most leaves of a tree, at least 2.
+    max_depth : int, default=-1
+        Most splits above a leaf; no limit if not positive.
+    min_child_samples : int, default=20
+        Fewest rows of a leaf, labelled or not. Rows are counted; LightGBM estimates this number
+        from hessians.
+    min_child_weight : float, default=1e-3
+        A task has a say in a split only if both sides hold this much of its hessian. Also the
+        least hessian by which the gradient of a task is divided in a leaf.
+    min_split_gain : float, default=0.0
+        A split must gain more than this.
+    reg_alpha, reg_lambda : float, default=0.0
+        L1 and L2 penalty on each task's leaf values.
+    max_delta_step : float, default=0.0
+        Largest absolute leaf value before `learning_rate`; 0 for no limit.
+    subsample : float, default=1.0
+        Share of the rows of each bag; acts only if `subsample_freq` is positive.
+    subsample_freq : int, default=0
+        Draw a new bag every so many rounds; all tasks use the same rows.
+    colsample_bytree : float, default=1.0
+        Share of the features of each tree, for all tasks the same.
+    max_bin : int, default=255
+        Most bins of a feature, 2 to 255; missing values have one more.
+    subsample_for_bin : int, default=200000
+        Rows from which bins are made.
+    objective : None, {"binary", "multiclass"}, list or dict, default=None
+        Kind of each task: one for all, a list, or a dict by task name. None: binary for the
+        columns of a 2-d Y, and what the labels say for a 1-d y.
+    scale_pos_weight : float, list or dict, default=None
+        Factor on the weight of positive rows, for all tasks, each, or some by name.
+    monotone_constraints : list of int, or dict, default=None
+        -1, 0 or 1 for each feature: for all tasks, or by task name. Needs
+        ``split_criterion="gain_sum"`` and binary tasks.
+    categorical_feature : "auto" or list, default="auto"
+        Names or positions of categorical features; "auto" takes DataFrame columns of categorical
+        dtype.
+    cat_smooth, cat_l2 : float, default=10.0
+        Smoothing of the order of categories, and their extra L2 penalty.
+    max_cat_threshold, max_cat_to_onehot, min_data_per_group : int, default=32, 4, 100
+        Most categories on the left side, features with so few are split one against the rest,
+        fewest rows between two candidate subsets.
+    weighting : "fixed" or weighting object, default="fixed"
+        How much each task has to say about the structure; see :mod:`mtgbm.weighting`. Leaf values
+        do not depend on it.
+    split_criterion : {"gain_sum", "gradient_sum"}, default="gain_sum"
+        Add up the tasks' weighted gains, or take the gain of their weighted gradients (MT-GBM).
+    main_task : int or str, default=0
+        Position or name of the task that weightings favour and early stopping watches.
+    use_quantized_grad : bool, default=False
+        Only False, exact sums of float gradients, exists so far.
+    early_stopping_rounds : int or None, default=None
+        Stop when the validation score has not improved for so many rounds, and keep the best.
+    early_stopping_task : None, "mean", int, str or dict, default=None
+        Whose score decides: the main task's, the mean of all, one task's, or a mean with the
+        weights of a dict by task name.
+    early_stopping_min_delta : float, default=0.0
+        Smaller improvements do not count.
+    eval_metric : {"logloss", "auc", "average_precision"}, default="logloss"
+        The validation score of each task.
+    validation_fraction : float, default=0.1
+        Share of the rows held out for early stopping if `fit` gets no `X_val`.
+    best_round_per_task : bool, default=False
+        Each task keeps the rounds up to its own best, and training goes on until no deciding task
+        improves. Needs early stopping.
+    track_training_score : bool, default=False
+        Score the training rows in every round too, for learning curves.
+    importance_type : {"split", "gain"}, default="split"
+        What `feature_importances_` holds.
+    warm_start : bool, default=False
+        `fit` adds rounds to the model it finds, up to `n_estimators`.
+    random_state : int, RandomState or None, default=None
+    n_jobs : int or None, default=None
+        Threads; None and -1 mean all cores that joblib and OpenMP allow.
+    verbose : int, default=0
+        1 shows a progress bar with the validation score.
+
+    Attributes
+    ----------
+    classes_ : ndarray, or list of ndarray
+        ``[0, 1]`` for each task, of shape (n_tasks, 2); the classes of a 1-d y; a list if a task
+        of a 2-d Y is multiclass.
+    task_names_ : list of str
+        Columns of Y, or task_0, task_1, ...
+    n_tasks_ : int
+    best_iteration_ : int
+        Rounds kept.
+    best_iteration_per_task_ : dict
+        Rounds kept for each task.
+    evals_result_ : dict
+        ``{"validation": {"<task>:<metric>": [one value a round]}}``, also "training" if tracked.
+    weights_history_ : ndarray of shape (n_rounds, n_tasks)
+        The weights of each round's split search.
+    forest_ : Forest
+        The trees.
+    n_features_in_, feature_names_in_ :
+        As in every scikit-learn estimator.
+
+    References
+    ----------
+    Ying et al., "MT-GBM: A Multi-Task Gradient Boosting Machine with Shared Decision Trees"
+    (2022), arXiv:2201.06239. Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision
+    Tree", NIPS 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mtgbm import MultiTaskLGBMClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 4))
+    >>> Y = np.column_stack([X[:, 0] > 0, X[:, 0] + X[:, 1] > 1]).astype(float)
+    >>> Y[:250, 1] = np.nan  # the second label is not known for every row
+    >>> model = MultiTaskLGBMClassifier(n_estimators=20).fit(X, Y)
+    >>> model.predict_proba(X).shape
+    (500, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_estimators=100,
+        learning_rate=0.1,
+        num_leaves=31,
+        max_depth=-1,
+        min_child_samples=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        reg_alpha=0.0,
+        reg_lambda=0.0,
+        max_delta_step=0.0,
+        subsample=1.0,
+        subsample_freq=0,
+        colsample_bytree=1.0,
+        max_bin=255,
+        subsample_for_bin=200_000,
+        objective=None,
+        scale_pos_weight=None,
+        monotone_constraints=None,
+        categorical_feature="auto",
+        cat_smooth=10.0,
+        cat_l2=10.0,
+        max_cat_threshold=32,
+        max_cat_to_onehot=4,
+        min_data_per_group=100,
+        weighting="fixed",
+        split_criterion="gain_sum",
+        main_task=0,
+        use_quantized_grad=False,
+        early_stopping_rounds=None,
+        early_stopping_task=None,
+        early_stopping_min_delta=0.0,
+        eval_metric="logloss",
+        validation_fraction=0.1,
+        best_round_per_task=False,
+        track_training_score=False,
+        importance_type="split",
+        warm_start=False,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_child_samples = min_child_samples
+        self.min_child_weight = min_child_weight
+        self.min_split_gain = min_split_gain
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.max_delta_step = max_delta_step
+        self.subsample = subsample
+        self.subsample_freq = subsample_freq
+        self.colsample_bytree = colsample_bytree
+        self.max_bin = max_bin
+        self.subsample_for_bin = subsample_for_bin
+        self.objective = objective
+        self.scale_pos_weight = scale_pos_weight
+        self.monotone_constraints = monotone_constraints
+        self.categorical_feature = categorical_feature
+        self.cat_smooth = cat_smooth
+        self.cat_l2 = cat_l2
+        self.max_cat_threshold = max_cat_threshold
+        self.max_cat_to_onehot = max_cat_to_onehot
+        self.min_data_per_group = min_data_per_group
+        self.weighting = weighting
+        self.split_criterion = split_criterion
+        self.main_task = main_task
+        self.use_quantized_grad = use_quantized_grad
+        self.early_stopping_rounds = early_stopping_rounds
+        self.early_stopping_task = early_stopping_task
+        self.early_stopping_min_delta = early_stopping_min_delta
+        self.eval_metric = eval_metric
+        self.validation_fraction = validation_fraction
+        self.best_round_per_task = best_round_per_task
+        self.track_training_score = track_training_score
+        self.importance_type = importance_type
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_class = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
+
+    @with_callbacks
+    def fit(
+        self,
+        X,
+        Y=None,
+        sample_weight=None,
+        *,
+        y=None,
+        X_val=None,
+        y_val=None,
+        label_mask=None,
+        task_weight=None,
+    ):
+        """Learn all tasks.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or DataFrame of shape (n_rows, n_features)
+            Numbers, NaN where missing; categorical columns in a DataFrame.
+        Y : array-like or DataFrame of shape (n_rows,) or (n_rows, n_tasks)
+            Labels; NaN where a row is not labelled for a task.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weight of each row for all tasks.
+        y : array-like, optional
+            Y under the name that scikit-learn's tools call it by.
+        X_val, y_val : optional
+            Validation rows for early stopping and `evals_result_`.
+        label_mask : array-like of bool of the shape of Y, optional
+            False where a label is to be treated as missing.
+        task_weight : array-like of shape (n_rows, n_tasks), optional
+            Weight of each row for each task, on top of `sample_weight`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, infinite features, labels outside those of a task, a task
+            without labels, tables that do not fit together.
+        """
+        Y = self._one_target(Y, y)
+        self._check(X_val, y_val)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        reader = FeatureReader(self.categorical_feature)
+        encoder = LabelEncoder(self.objective)
+        matrix = reader.fit_transform(self, X)
+        labels = encoder.fit_transform(Y, label_mask)
+        check_consistent_length(matrix, labels)
+        weights = row_weights(sample_weight, task_weight, labels.shape)
+        training = without_weightless_rows(matrix, labels, weights)
+        constant = check_tasks(training[1], encoder.tasks_)
+        training, validation = self._split(training, reader, encoder, X_val, y_val, rng)
+        session = _Training(self, reader, encoder, constant, rng)
+        session.run(training, validation, {"X": X, "y": Y})
+        for name, value in session.fitted_attributes().items():
+            setattr(self, name, value)
+        return self
+
+    def _one_target(self, Y, y):
+        if Y is not None and y is not None:
+            raise TypeError("fit got both Y and y, which mean the same; give one of them.")
+        if Y is None and y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        return y if Y is None else Y
+
+    def _check(self, X_val, y_val):
+        check_parameters(self)
+        choose("importance_type", self.importance_type, {"split": 0, "gain": 1})
+        if self.use_quantized_grad:
+            raise ValueError(
+                "use_quantized_grad=True: integer gradients are not built yet; use False."
+            )
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both or neither.")
+        if self.best_round_per_task and self.early_stopping_rounds is None:
+            raise ValueError("best_round_per_task needs early_stopping_rounds; set it, to 50 say.")
+
+    def _split(self, training, reader, encoder, X_val, y_val, rng):
+        """Training and validation rows as (matrix, labels, weights)."""
+        if X_val is not None:
+            matrix, labels = reader.transform(self, X_val), encoder.transform(y_val)
+            check_consistent_length(matrix, labels)
+            return training, (matrix, labels, None)
+        if self.early_stopping_rounds is None:
+            return training, None
+        main = find_task("main_task", self.main_task, encoder.task_names_)
+        return hold_out(*training, self.validation_fraction, main, int(rng.integers(2**31)))
+
+    def raw_predict(self, X):
+        """Scores before the link, log odds for binary tasks.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or DataFrame of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_rows, n_outputs)
+            One column per binary task, C for a multiclass one, in the order of the tasks.
+        """
+        matrix = self._read(X)
+        raw = np.empty((matrix.shape[0], self.forest_.n_outputs))
+        for rows, block in self._mapper.blocks(matrix):
+            raw[rows] = self.forest_.raw_predict(block, effective_n_threads(self.n_jobs))
+        return raw
+
+    def staged_raw_predict(self, X):
+        """Yield `raw_predict` after each round."""
+        matrix = self._read(X)
+        matrix = matrix.toarray() if sparse.issparse(matrix) else matrix
+        matrix = self._mapper.encode_categories(matrix)
+        yield from self.forest_.staged_raw_predict(matrix, effective_n_threads(self.n_jobs))
+
+    def predict_proba(self, X):
+        """Probabilities of the tasks.
+
+        Returns
+        -------
+        ndarray of float64
+            (n_rows, n_tasks), P(label = 1), for several binary tasks; (n_rows, n_classes) for a
+            1-d y. A list of (n_rows, n_classes) arrays if a task of several is multiclass.
+        """
+        return self._probabilities(self.raw_predict(X))
+
+    def staged_predict_proba(self, X):
+        """Yield `predict_proba` after each round."""
+        yield from map(self._probabilities, self.staged_raw_predict(X))
+
+    def predict(self, X):
+        """The most probable class of each task: (n_rows,) for a 1-d y, else (n_rows, n_tasks)."""
+        return self._classes_of(self.raw_predict(X))
+
+    def staged_predict(self, X):
+        """Yield `predict` after each round."""
+        yield from map(self._classes_of, self.staged_raw_predict(X))
+
+    @available_if(_has_one_task)
+    def decision_function(self, X):
+        """Scores of a model of one task: (n_rows,) if binary, else (n_rows, n_classes)."""
+        raw = self.raw_predict(X)
+        return raw[:, 0] if raw.shape[1] == 1 else raw
+
+    def _read(self, X):
+        check_is_fitted(self)
+        return self._reader.transform(self, X)
+
+    def _probabilities(self, raw):
+        probabilities = self._objective.probabilities(raw)
+        per_class = [
+            _both_classes(probabilities[:, outputs], len(classes))
+            for outputs, classes in zip(
+                self._objective.outputs_of_task, self._encoder.classes_, strict=True
+            )
+        ]
+        if self._encoder.is_1d_:
+            return per_class[0]
+        if isinstance(self.classes_, list):
+            return per_class
+        return probabilities
+
+    def _classes_of(self, raw):
+        probabilities = self._objective.probabilities(raw)
+        columns = [
+            self._encoder.decode(
+                task, _both_classes(probabilities[:, outputs], size).argmax(axis=1)
+            )
+            for task, (outputs, size) in enumerate(
+                zip(
+                    self._objective.outputs_of_task,
+                    map(len, self._encoder.classes_),
+                    strict=True,
+                )
+            )
+        ]
+        return columns[0] if self._encoder.is_1d_ else np.column_stack(columns)
+
+    def task_importances(self, importance_type=None):
+        """What each feature did for each task.
+
+        Parameters
+        ----------
+        importance_type : {"split", "gain"}, optional
+            The number of splits from which the task gained, or its summed gains; the estimator's
+            own by default.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_tasks, n_features)
+        """
+        check_is_fitted(self)
+        kind = choose(
+            "importance_type",
+            self.importance_type if importance_type is None else importance_type,
+            {"split": "split", "gain": "gain"},
+        )
+        per_output = self.forest_.importances(kind)
+        reduce = np.sum if kind == "gain" else np.max
+        return np.array(
+            [reduce(per_output[outputs], axis=0) for outputs in self._objective.outputs_of_task]
+        )
+
+    @property
+    def feature_importances_(self):
+        """Splits on each feature, or the summed gain of all tasks; see `importance_type`."""
+        check_is_fitted(self)
+        if self.importance_type == "split":
+            return self.forest_.split_counts()
+        return self.forest_.importances("gain").sum(axis=0)
+
+    def __getstate__(self):
+        return model_state.stamp(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(model_state.check(state, type(self).__name__))
+
+
+def _both_classes(probabilities, n_classes):
+    """A column for each class: a binary task has one output, a task with one class is certain."""
+    if n_classes == 1:
+        return np.ones((len(probabilities), 1))
+    if probabilities.shape[1] == 1:
+        return np.hstack([1 - probabilities, probabilities])
+    return probabilities
+
+
+class _Training:
+    """One call of `fit`: builds the parts of the engine from the estimator and runs them."""
+
+    def __init__(self, estimator, reader, encoder, constant, rng):
+        self.estimator = estimator
+        self.reader = reader
+        self.encoder = encoder
+        self.constant = constant
+        self.rng = rng
+        self.n_threads = effective_n_threads(estimator.n_jobs)
+        names = encoder.task_names_
+        self.main_task = find_task("main_task", estimator.main_task, names)
+        positive_weights = per_task("scale_pos_weight", estimator.scale_pos_weight, names, 1.0)
+        self.objective = TaskObjectives(encoder.tasks_, _check_positive(positive_weights))
+        self.scorer = RoundScorer(estimator.eval_metric, self.objective)
+        self.deciding = deciding_weights(estimator.early_stopping_task, self.main_task, names)
+        self.criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)()
+        self.weighting = self._resolve_weighting()
+        self.monotone = self._resolve_monotone(len(reader.is_categorical_))
+
+    def _resolve_weighting(self):
+        """A fresh weighting: names become objects, objects are cloned."""
+        weighting = self.estimator.weighting
+        if hasattr(weighting, "weights") and not isinstance(weighting, type):
+            weighting = clone(weighting)
+        else:
+            weighting = choose("weighting", weighting, NAMED_WEIGHTINGS)()
+        if hasattr(weighting, "resolve"):
+            weighting.resolve(len(self.encoder.tasks_), self.main_task)
+        return weighting
+
+    def _resolve_monotone(self, n_features):
+        """Constraints as int32 (n_features, n_outputs), None if there are none."""
+        constraints = self.estimator.monotone_constraints
+        if constraints is None:
+            return None
+        if not isinstance(constraints, dict):
+            constraints = dict.fromkeys(self.encoder.task_names_, constraints)
+        free = np.zeros(n_features, dtype=np.int32)
+        columns = per_task("monotone_constraints", constraints, self.encoder.task_names_, free)
+        for column in columns:
+            if np.shape(column) != (n_features,) or not np.isin(column, (-1, 0, 1)).all():
+                raise ValueError(
+                    f"monotone_constraints must hold -1, 0 or 1 for each of the {n_features} "
+                    f"features, got {column!r}."
+                )
+        if not isinstance(self.criterion, GainSum) or self.objective.n_outputs != len(columns):
+            raise ValueError(
+                "monotone_constraints need split_criterion='gain_sum' and binary tasks only."
+            )
+        return np.ascontiguousarray(np.array(columns, dtype=np.int32).T)
+
+    def run(self, training, validation, data):
+        """Bin the tables and boost."""
+        matrix, labels, weights = training
+        labels = np.where(self.constant, np.int16(MISSING), labels)
+        self._start(matrix, training)
+        table = LabelledTable(self.mapper.transform(matrix), labels, weights)
+        held = None
+        if validation is not None:
+            binned = self.mapper.transform(validation[0], by_column=False)
+            held = LabelledTable(binned, validation[1], validation[2])
+        n_rounds = self.estimator.n_estimators - len(self.forest.trees)
+        grower = TreeGrower(table.binned, self.mapper, self._rules(), self.n_threads, self.monotone)
+        self._boosting(n_rounds, held, weights, data).run(
+            self.forest, grower, table, n_rounds, held
+        )
+        self._keep_best()
+
+    def _start(self, matrix, training):
+        """The forest and bins to go on from, or new ones."""
+        estimator = self.estimator
+        if estimator.warm_start and hasattr(estimator, "forest_"):
+            self._check_same_model()
+            self.mapper = estimator._mapper
+            self.forest = Forest(
+                estimator.forest_.base_score,
+                estimator.forest_.n_features,
+                list(estimator.forest_.trees),
+            )
+            return
+        self.mapper = BinMapper(
+            estimator.max_bin,
+            estimator.subsample_for_bin,
+            self.reader.is_categorical_,
+            self.rng,
+            self.n_threads,
+        ).fit(matrix)
+        self.forest = Forest(self._base_scores(*training[1:]), matrix.shape[1])
+
+    def _check_same_model(self):
+        old = self.estimator
+        if old.n_estimators < len(old.forest_.trees):
+            raise ValueError(
+                f"warm_start: n_estimators={old.n_estimators} is less than the "
+                f"{len(old.forest_.trees)} rounds the model has; raise it."
+            )
+        same = old.task_names_ == self.encoder.task_names_ and all(
+            np.array_equal(a, b)
+            for a, b in zip(old._encoder.classes_, self.encoder.classes_, strict=False)
+        )
+        if not same or old._reader.categories_ != self.reader.categories_:
+            raise ValueError(
+                "warm_start: tasks, classes and categories must be those of the first fit; set "
+                "warm_start=False to start anew."
+            )
+
+    def _base_scores(self, labels, weights):
+        """Each output's score without trees; a task of one class gets Laplace's rule.
+
+        With n rows all of one class, (n + 1) / (n + number of classes) is its probability.
+        """
+        scores = self.objective.base_scores(labels, weights)
+        for task in np.flatnonzero(self.constant):
+            outputs = self.objective.outputs_of_task[task]
+            known = labels[:, task][labels[:, task] != MISSING]
+            counts = np.bincount(known, minlength=self.objective.tasks[task].n_classes) + 1.0
+            scores[outputs] = (
+                np.log(counts[1] / counts[0])
+                if len(outputs) == 1
+                else np.log(counts / counts.sum())
+            )
+        return scores
+
+    def _rules(self):
+        names = [field.name for field in fields(GrowthRules)]
+        return GrowthRules(**{name: getattr(self.estimator, name) for name in names})
+
+    def _boosting(self, n_rounds, validation, weights, data):
+        estimator = self.estimator
+        self.history = History(
+            self.scorer,
+            estimator.eval_metric,
+            weights,
+            training=estimator.track_training_score,
+            results=estimator.evals_result_ if len(self.forest.trees) else None,
+        )
+        return Boosting(
+            objective=self.objective,
+            criterion=self.criterion,
+            weighting=self.weighting,
+            main_task=self.main_task,
+            learning_rate=estimator.learning_rate,
+            sampling=Sampling(
+                estimator.subsample, estimator.subsample_freq, estimator.colsample_bytree
+            ),
+            rng=self.rng,
+            n_threads=self.n_threads,
+            callbacks=[self.history, *self._other_callbacks(n_rounds, validation, data)],
+        )
+
+    def _other_callbacks(self, n_rounds, validation, data):
+        estimator = self.estimator
+        self.early_stopping = None
+        if estimator.early_stopping_rounds is not None:
+            start = np.tile(self.forest.base_score, (len(validation.labels), 1))
+            scores = self.scorer(start, validation.labels, validation.weights)
+            names = self.encoder.task_names_
+            check_decidable(scores, self.deciding, names, estimator.eval_metric)
+            self.early_stopping = EarlyStopping(
+                self.history,
+                estimator.early_stopping_rounds,
+                self.deciding,
+                self.scorer.sign,
+                per_task=estimator.best_round_per_task,
+                min_delta=estimator.early_stopping_min_delta,
+            )
+            yield self.early_stopping
+        if estimator.verbose > 0:
+            yield Progress(n_rounds, self.history)
+        if has_callbacks(estimator):
+            yield SklearnCallbacks(
+                estimator, n_rounds, lambda round: self.fitted_attributes(), data
+            )
+
+    def _keep_best(self):
+        """Cut the forest back to the rounds that early stopping chose."""
+        self.rounds_per_task = np.full(len(self.encoder.tasks_), len(self.forest.trees))
+        if self.early_stopping is None or not self.forest.trees:
+            return
+        overall, own = self.early_stopping.best_rounds()
+        self.rounds_per_task[:] = own if self.estimator.best_round_per_task else overall
+        self.forest.keep_rounds(self.rounds_per_task[self.objective.task_of_output])
+
+    def fitted_attributes(self):
+        """What `fit` leaves on the estimator."""
+        names = self.encoder.task_names_
+        n_rounds = len(self.forest.trees)
+        rounds = getattr(self, "rounds_per_task", np.full(len(names), n_rounds))
+        return {
+            "_reader": self.reader,
+            "_encoder": self.encoder,
+            "_objective": self.objective,
+            "_mapper": self.mapper,
+            "forest_": self.forest,
+            "classes_": self._classes(),
+            "task_names_": names,
+            "n_tasks_": len(names),
+            "evals_result_": self.history.results_,
+            "weights_history_": np.array(self.history.weights_).reshape(-1, len(names)),
+            "best_iteration_": n_rounds,
+            "best_iteration_per_task_": dict(zip(names, map(int, rounds), strict=True)),
+        }
+
+    def _classes(self):
+        classes = self.encoder.classes_
+        if self.encoder.is_1d_:
+            return classes[0]
+        if any(task.kind == "multiclass" for task in self.encoder.tasks_):
+            return classes
+        return np.array(classes)
+
+
+def _check_positive(weights):
+    values = np.array(weights, dtype=np.float64)
+    if not np.isfinite(values).all() or (values <= 0).any():
+        raise ValueError(f"scale_pos_weight must be above 0, got {weights}.")
+    return values

@@ -1,0 +1,149 @@
+"""From the feature table of a user to one float matrix, categories numbered."""
+
+import numpy as np
+from sklearn.utils.validation import check_array, validate_data
+
+from mtgbm.columns import column_values, factorize, frame_library, has_numeric_dtype
+from mtgbm.parameters import suggest
+
+FLOATS = [np.float64, np.float32]
+
+
+class FeatureReader:
+    """Reads X into float32 or float64, NaN where missing.
+
+    Arrays and sparse matrices are taken as they are. Of a pandas or polars DataFrame the columns
+    of categorical dtype, or those named in `categorical_feature`, become numbers: the position of
+    the category among those seen in `fit`, NaN for others.
+
+    Parameters
+    ----------
+    categorical_feature : "auto" or list of int or str
+        LightGBM's name. "auto" takes the columns of categorical dtype.
+
+    Attributes
+    ----------
+    is_categorical_ : ndarray of bool of shape (n_features,)
+    categories_ : dict
+        Position of a DataFrame's categorical column: its categories.
+    """
+
+    def __init__(self, categorical_feature="auto"):
+        self.categorical_feature = categorical_feature
+
+    def fit_transform(self, estimator, X):
+        """Learn the categories of X, record its names on `estimator`, and read it."""
+        validate_data(estimator, X, reset=True, skip_check_array=True)
+        self.categories_ = {}
+        self.is_categorical_ = None
+        matrix = self._read(estimator, X, fit=True)
+        if self.is_categorical_ is None:
+            self.is_categorical_ = self._chosen(X, matrix.shape[1])
+        return matrix
+
+    def transform(self, estimator, X):
+        """Read other rows; names and number of columns must be those of `fit`."""
+        if frame_library(X) is None:
+            return validate_data(
+                estimator,
+                X,
+                reset=False,
+                dtype=FLOATS,
+                accept_sparse="csr",
+                ensure_all_finite="allow-nan",
+            )
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+        return self._read(estimator, X, fit=False)
+
+    def _read(self, estimator, X, fit):
+        if frame_library(X) is None:
+            return validate_data(
+                estimator,
+                X,
+                reset=fit,
+                dtype=FLOATS,
+                accept_sparse="csr",
+                ensure_all_finite="allow-nan",
+            )
+        if fit:
+            self.is_categorical_ = self._chosen(X, X.shape[1])
+            self._refuse_text(X)
+        if self.is_categorical_.any() or not _all_numeric(X):
+            X = self._number_categories(X, fit)
+        return check_array(X, dtype=FLOATS, ensure_all_finite="allow-nan", input_name="X")
+
+    def _chosen(self, X, n_features):
+        """Which features are categorical."""
+        chosen = np.zeros(n_features, dtype=bool)
+        names = list(X.columns) if frame_library(X) else []
+        if isinstance(self.categorical_feature, str):
+            if self.categorical_feature != "auto":
+                raise ValueError(
+                    f"unknown categorical_feature {self.categorical_feature!r}; "
+                    "expected 'auto' or a list of names or positions."
+                )
+            chosen[[i for i in range(len(names)) if _is_category(X, i)]] = True
+            return chosen
+        for feature in self.categorical_feature:
+            chosen[_position(feature, names, n_features)] = True
+        return chosen
+
+    def _refuse_text(self, X):
+        text = [
+            str(name)
+            for position, name in enumerate(X.columns)
+            if not self.is_categorical_[position] and not has_numeric_dtype(X, position)
+        ]
+        if text:
+            raise ValueError(
+                f"columns {text} do not hold numbers; give them a categorical dtype, name them in "
+                "categorical_feature, or put a RiskTableEncoder in front."
+            )
+
+    def _number_categories(self, X, fit):
+        columns = []
+        for position, name in enumerate(X.columns):
+            values = column_values(X, position)
+            if self.is_categorical_[position]:
+                values = self._numbers(position, values, str(name), fit)
+            columns.append(np.asarray(values, dtype=np.float64))
+        return np.column_stack(columns)
+
+    def _numbers(self, position, values, name, fit):
+        codes, categories = factorize(values, f"column {name!r}")
+        if fit:
+            self.categories_[position] = categories
+        known = {category: code for code, category in enumerate(self.categories_[position])}
+        table = np.array([known.get(category, np.nan) for category in categories] + [np.nan])
+        return table[codes]
+
+
+def _all_numeric(X):
+    return all(has_numeric_dtype(X, position) for position in range(X.shape[1]))
+
+
+def _is_category(X, position):
+    """Whether a column's dtype is the library's categorical one."""
+    return type(
+        X.dtypes.iloc[position] if hasattr(X.dtypes, "iloc") else X.dtypes[position]
+    ).__name__ in (
+        "CategoricalDtype",
+        "Categorical",
+        "Enum",
+    )
+
+
+def _position(feature, names, n_features):
+    """Position of a feature given by name or position."""
+    if isinstance(feature, str):
+        if feature not in names:
+            raise ValueError(
+                f"categorical_feature names {feature!r}, which is no column of X; "
+                f"{suggest(feature, names)}"
+            )
+        return names.index(feature)
+    if not 0 <= feature < n_features:
+        raise ValueError(
+            f"categorical_feature has {feature}, but X has {n_features} features, numbered from 0."
+        )
+    return feature

@@ -1,0 +1,210 @@
+"""From the label table of a user to class numbers per task, and back."""
+
+import warnings
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, column_or_1d
+
+from mtgbm.objectives import Task
+from mtgbm.parameters import choose, per_task
+
+MISSING = -1
+KINDS = {"binary": "binary", "multiclass": "multiclass"}
+
+
+class LabelEncoder:
+    """Learns the tasks and classes of Y and numbers its labels.
+
+    A 1-d Y is one task with any two or more classes, as in every scikit-learn classifier. A 2-d Y
+    has one task per column: binary with labels {0, 1, NaN} unless `objective` says "multiclass".
+
+    Parameters
+    ----------
+    objective : None, {"binary", "multiclass"}, list or dict
+        The kind of every task, of each in order, or of some by name.
+
+    Attributes
+    ----------
+    is_1d_ : bool
+    task_names_ : list of str
+    classes_ : list of ndarray
+        The classes of each task, ascending.
+    tasks_ : list of Task
+    """
+
+    def __init__(self, objective=None):
+        self.objective = objective
+
+    def fit_transform(self, Y, label_mask=None):
+        """Number the labels.
+
+        Parameters
+        ----------
+        Y : array-like of shape (n_rows,) or (n_rows, n_tasks)
+        label_mask : array-like of bool of the shape of Y, optional
+            False where the label is to be treated as missing.
+
+        Returns
+        -------
+        ndarray of int16 of shape (n_rows, n_tasks)
+            Class numbers, -1 where missing.
+        """
+        columns = self._columns(Y)
+        self.is_1d_ = columns.ndim == 1
+        self.task_names_ = task_names(Y, 1 if self.is_1d_ else columns.shape[1])
+        columns = columns.reshape(len(columns), -1)
+        masked = _apply_mask(columns, label_mask)
+        kinds = self._kinds(columns)
+        self.classes_ = [
+            np.array([0, 1]) if kind == "binary" and not self.is_1d_ else _classes(column)
+            for kind, column in zip(kinds, columns.T, strict=True)
+        ]
+        self.tasks_ = [
+            Task(name, kind, max(2, len(classes)))
+            for name, kind, classes in zip(self.task_names_, kinds, self.classes_, strict=True)
+        ]
+        return self._number(masked)
+
+    def transform(self, Y):
+        """Number the labels of other rows, with the tasks and classes learned."""
+        columns = self._columns(Y)
+        columns = columns.reshape(len(columns), -1)
+        if columns.shape[1] != len(self.tasks_):
+            raise ValueError(
+                f"y_val has {columns.shape[1]} tasks, Y has {len(self.tasks_)}: "
+                f"{', '.join(self.task_names_)}."
+            )
+        return self._number(columns)
+
+    def _columns(self, Y):
+        """Y as an array, (n,) or (n, T) with T > 1; floats where labels may be missing."""
+        table = np.asarray(Y)
+        if table.ndim == 1 or (table.ndim == 2 and table.shape[1] == 1):
+            column = column_or_1d(table, warn=True)
+            if column.dtype.kind == "f" and np.isnan(column).any():
+                return column
+            check_classification_targets(column)
+            return column
+        return check_array(
+            table,
+            dtype=None if table.dtype.kind in "OU" else np.float64,
+            ensure_all_finite=False,
+            input_name="Y",
+        )
+
+    def _kinds(self, columns):
+        if not self.is_1d_:
+            kinds = per_task("objective", self.objective, self.task_names_, "binary")
+            return [choose("objective", kind, KINDS) for kind in kinds]
+        n_classes = len(_classes(columns[:, 0]))
+        found = "multiclass" if n_classes > 2 else "binary"
+        kind = found if self.objective is None else choose("objective", self.objective, KINDS)
+        if kind == "binary" and n_classes > 2:
+            raise ValueError(
+                f"objective='binary' but y has {n_classes} classes; use objective='multiclass' "
+                "or None."
+            )
+        return [kind]
+
+    def _number(self, columns):
+        numbers = np.full(columns.shape, MISSING, dtype=np.int16)
+        for task, classes in enumerate(self.classes_):
+            column = columns[:, task]
+            known = ~_missing(column)
+            found = np.isin(column[known], classes)
+            if not found.all():
+                raise self._unknown_label(task, column[known][~found][0])
+            numbers[known, task] = np.searchsorted(classes, column[known].astype(classes.dtype))
+        return numbers
+
+    def _unknown_label(self, task, label):
+        name = self.task_names_[task]
+        if self.tasks_[task].kind == "binary" and not self.is_1d_:
+            return ValueError(
+                f"task {name!r} is binary: expected labels 0, 1 or NaN (missing), got {label!r}; "
+                f"for more classes set objective={{{name!r}: 'multiclass'}}."
+            )
+        return ValueError(f"task {name!r}: label {label!r} was not seen in the training labels.")
+
+    def decode(self, task, numbers):
+        """Class labels of class numbers."""
+        return self.classes_[task][numbers]
+
+
+def task_names(Y, n_tasks):
+    """Column names of a DataFrame, the name of a Series, else task_0, task_1, ..."""
+    columns = getattr(Y, "columns", None)
+    if columns is not None:
+        return [str(column) for column in columns]
+    name = getattr(Y, "name", None)
+    if n_tasks == 1 and isinstance(name, str) and name:
+        return [name]
+    return [f"task_{number}" for number in range(n_tasks)]
+
+
+def _missing(column):
+    """Where a column holds NaN; None and NaN in columns of objects."""
+    if column.dtype.kind == "f":
+        return np.isnan(column)
+    if column.dtype.kind == "O":
+        return np.array([value is None or value != value for value in column], dtype=bool)
+    return np.zeros(len(column), dtype=bool)
+
+
+def _classes(column):
+    return np.unique(column[~_missing(column)])
+
+
+def _apply_mask(columns, label_mask):
+    """The label table with NaN, or None, where the mask says that a label is missing."""
+    if label_mask is None:
+        return columns
+    mask = np.asarray(label_mask)
+    mask = mask.reshape(len(mask), -1)
+    if mask.shape != columns.shape or mask.dtype != bool:
+        raise ValueError(
+            f"label_mask must be boolean of the shape of Y, {columns.shape}, got {mask.dtype} of "
+            f"shape {mask.shape}; True marks the labels to learn from."
+        )
+    masked = columns.astype(object if columns.dtype.kind in "OU" else np.float64)
+    masked[~mask] = np.nan
+    return masked
+
+
+def check_tasks(numbers, tasks):
+    """Refuse tasks without labels and find those that cannot be learned.
+
+    Parameters
+    ----------
+    numbers : ndarray of int16 of shape (n_rows, n_tasks)
+    tasks : list of Task
+
+    Returns
+    -------
+    ndarray of bool of shape (n_tasks,)
+        True where all labels are of one class; a warning names these tasks.
+
+    Raises
+    ------
+    ValueError
+        If a task has no label at all.
+    """
+    lowest = np.where(numbers == MISSING, np.iinfo(np.int16).max, numbers).min(axis=0)
+    highest = numbers.max(axis=0)
+    for task, top in zip(tasks, highest, strict=True):
+        if top == MISSING:
+            raise ValueError(
+                f"task {task.name!r} has no label: all its rows are missing or masked. Drop the "
+                "task, or add rows that are labelled for it."
+            )
+    constant = lowest == highest
+    for task, number, is_constant in zip(tasks, highest, constant, strict=True):
+        if is_constant:
+            warnings.warn(
+                f"task {task.name!r} has a single class (number {number}): its prediction will "
+                "be constant.",
+                UserWarning,
+                stacklevel=4,
+            )
+    return constant
