@@ -72,7 +72,8 @@ def deciding_weights(choice, main_task, task_names):
         weights[find_task("early_stopping_task", choice, [*task_names])] = 1.0
     if (weights < 0).any() or not weights.any() or not np.isfinite(weights).all():
         raise ValueError(
-            f"early_stopping_task weights must be finite, not negative and not all 0, got {choice!r}."
+            "early_stopping_task weights must be finite, not negative and not all 0, "
+            f"got {choice!r}."
         )
     return weights / weights.sum()
 

@@ -8,14 +8,15 @@ so that a cell of the histogram is updated by one or a few vector additions for 
 
     binned row    [ 3 | 0 | 7 ]              uint8, one per feature
                     |   |   |
-    histogram   f0: bin 3 += v, f1: bin 0 += v, f2: bin 7 += v        float64 lanes
+    sums        f0: bin 3 += v, f1: bin 0 += v, f2: bin 7 += v        float32 lanes
+    histogram   += sums, after each chunk of rows                     float64 lanes
 
-Sums are float64 and each feature is summed in row order by one thread, hence the same bits for any
-number of threads.
+Chunks are short enough for float32 to be exact to about 1e-6, and halve the memory that the inner
+loop writes. They are fixed, and each feature is summed in row order by one thread: hence the same
+bits for any number of threads.
 """
 
 from cython.parallel cimport prange
-from libc.string cimport memset
 
 from mtgbm.engine._common cimport int32_t, uint8_t
 
@@ -25,166 +26,196 @@ cdef extern from *:
     """
     #define MTGBM_PREFETCH(address) __builtin_prefetch(address)
     /* Vectors of 4 and 8 lanes: left to itself, the compiler unrolls short loops over lanes into
-       scalar code. Histograms are aligned to whole cells, row vectors to theirs. */
-    typedef double lanes4_t __attribute__((vector_size(32), may_alias));
-    typedef double lanes8_t __attribute__((vector_size(64), may_alias));
-    typedef float mtgbm_float4 __attribute__((vector_size(16), may_alias));
-    typedef float mtgbm_float8 __attribute__((vector_size(32), may_alias));
-    #define MTGBM_WIDEN4(source) __builtin_convertvector(*(const mtgbm_float4 *)(source), lanes4_t)
-    #define MTGBM_WIDEN8(source) __builtin_convertvector(*(const mtgbm_float8 *)(source), lanes8_t)
+       scalar code. Row vectors and histograms are aligned to whole vectors. */
+    typedef float lanes4_t __attribute__((vector_size(16), may_alias));
+    typedef float lanes8_t __attribute__((vector_size(32), may_alias));
     """
     void MTGBM_PREFETCH(const void *address) noexcept nogil
     # To Cython these are numbers; in C they add lane by lane.
-    ctypedef double lanes4_t
-    ctypedef double lanes8_t
-    lanes4_t MTGBM_WIDEN4(const float *source) noexcept nogil
-    lanes8_t MTGBM_WIDEN8(const float *source) noexcept nogil
+    ctypedef float lanes4_t
+    ctypedef float lanes8_t
 
-# Rows ahead: about the latency of main memory at a few dozen cells a row.
 cdef enum:
-    PREFETCH_ROWS = 12
-    MOST_BLOCKS = 4
+    PREFETCH_ROWS = 12      # about the latency of main memory at a few dozen cells a row
+    CHUNK_ROWS = 16384      # rows summed in float32 before they are added up in float64
+    MOST_BLOCKS = 4         # blocks of 8 lanes that stay in registers
 
 
-# What one thread fills: some features, over all rows of the node.
-cdef struct group_t:
+# What one thread fills: some features, over a chunk of the node's rows.
+cdef struct share_t:
     const uint8_t *binned
     Py_ssize_t row_stride
     const int32_t *rows
     Py_ssize_t n_rows
     const float *vectors
     const int32_t *features
-    const int32_t *offsets
+    const int32_t *offsets      # where the histogram of each feature starts, in cells
     int n_features
-    double *histogram
+    bint contiguous             # the features are neighbours: no look-up of their columns
+    float *sums                 # all cells of all features
 
 
-cdef inline const uint8_t *_fetch_row(const group_t *group, Py_ssize_t i, int lanes) noexcept nogil:
-    """The bins of the group's i-th row, while those of a later row are on their way."""
-    cdef Py_ssize_t ahead = group.rows[min(i + PREFETCH_ROWS, group.n_rows - 1)]
-    MTGBM_PREFETCH(&group.binned[ahead * group.row_stride + group.features[0]])
-    MTGBM_PREFETCH(&group.vectors[ahead * lanes])
-    return &group.binned[group.rows[i] * group.row_stride]
+cdef inline const uint8_t *_fetch_row(const share_t *share, Py_ssize_t i, int lanes) noexcept nogil:
+    """The bins of the i-th row from the first feature on; those of a later row are sent for."""
+    cdef Py_ssize_t ahead = share.rows[min(i + PREFETCH_ROWS, share.n_rows - 1)]
+    MTGBM_PREFETCH(&share.binned[ahead * share.row_stride + share.features[0]])
+    MTGBM_PREFETCH(&share.vectors[ahead * lanes])
+    return &share.binned[share.rows[i] * share.row_stride + share.features[0]]
 
 
-cdef void _fill_4_lanes(const group_t *group) noexcept nogil:
+cdef inline void _sum_4_lanes(const share_t *share, const bint contiguous) noexcept nogil:
+    """Rows of 4 lanes; `contiguous` is a literal."""
     cdef:
         Py_ssize_t i
         int j
         const uint8_t *bins
         lanes4_t vector
-        lanes4_t *cells = <lanes4_t *> group.histogram
-        const int32_t *features = group.features
-        const int32_t *offsets = group.offsets
-        int n_features = group.n_features
-    for i in range(group.n_rows):
-        bins = _fetch_row(group, i, 4)
-        vector = MTGBM_WIDEN4(&group.vectors[<Py_ssize_t> group.rows[i] * 4])
+        lanes4_t *cells = <lanes4_t *> share.sums
+        const int32_t *features = share.features
+        const int32_t *offsets = share.offsets
+        int n_features = share.n_features, origin = share.features[0]
+    for i in range(share.n_rows):
+        bins = _fetch_row(share, i, 4)
+        vector = (<const lanes4_t *> share.vectors)[share.rows[i]]
         for j in range(n_features):
-            cells[offsets[j] + bins[features[j]]] += vector
+            cells[offsets[j] + bins[j if contiguous else features[j] - origin]] += vector
 
 
-cdef inline void _fill_blocks(const group_t *group, const int n_blocks) noexcept nogil:
-    """Rows of `n_blocks` blocks of 8 lanes; `n_blocks` is a literal, so they stay in registers."""
+cdef inline void _sum_blocks(
+    const share_t *share, const int n_blocks, const bint contiguous,
+) noexcept nogil:
+    """Rows of `n_blocks` blocks of 8 lanes; it is a literal, so they stay in registers."""
     cdef:
         Py_ssize_t i
         int j, b
         const uint8_t *bins
-        const float *source
         lanes8_t vector[MOST_BLOCKS]
+        lanes8_t *cells = <lanes8_t *> share.sums
         lanes8_t *cell
-        lanes8_t *cells = <lanes8_t *> group.histogram
-        const int32_t *features = group.features
-        const int32_t *offsets = group.offsets
-        int n_features = group.n_features
-    for i in range(group.n_rows):
-        bins = _fetch_row(group, i, 8 * n_blocks)
-        source = &group.vectors[<Py_ssize_t> group.rows[i] * 8 * n_blocks]
+        const int32_t *features = share.features
+        const int32_t *offsets = share.offsets
+        int n_features = share.n_features, origin = share.features[0]
+    for i in range(share.n_rows):
+        bins = _fetch_row(share, i, 8 * n_blocks)
         for b in range(n_blocks):
-            vector[b] = MTGBM_WIDEN8(source + 8 * b)
+            vector[b] = (<const lanes8_t *> share.vectors)[share.rows[i] * n_blocks + b]
         for j in range(n_features):
-            cell = cells + n_blocks * <Py_ssize_t> (offsets[j] + bins[features[j]])
+            cell = cells + n_blocks * <Py_ssize_t> (
+                offsets[j] + bins[j if contiguous else features[j] - origin])
             for b in range(n_blocks):
                 cell[b] += vector[b]
 
 
-cdef void _fill_wide(const group_t *group, int n_blocks) noexcept nogil:
-    """`_fill_blocks` for more lanes than there are registers."""
+cdef void _sum_wide(const share_t *share, int n_blocks) noexcept nogil:
+    """`_sum_blocks` for more lanes than there are registers."""
     cdef:
         Py_ssize_t i
         int j, b
         const uint8_t *bins
-        const float *source
+        const lanes8_t *vector
+        lanes8_t *cells = <lanes8_t *> share.sums
         lanes8_t *cell
-        lanes8_t *cells = <lanes8_t *> group.histogram
-        const int32_t *features = group.features
-        const int32_t *offsets = group.offsets
-        int n_features = group.n_features
-    for i in range(group.n_rows):
-        bins = _fetch_row(group, i, 8 * n_blocks)
-        source = &group.vectors[<Py_ssize_t> group.rows[i] * 8 * n_blocks]
+        const int32_t *features = share.features
+        const int32_t *offsets = share.offsets
+        int n_features = share.n_features, origin = share.features[0]
+    for i in range(share.n_rows):
+        bins = _fetch_row(share, i, 8 * n_blocks)
+        vector = <const lanes8_t *> share.vectors + <Py_ssize_t> share.rows[i] * n_blocks
         for j in range(n_features):
-            cell = cells + n_blocks * <Py_ssize_t> (offsets[j] + bins[features[j]])
+            cell = cells + n_blocks * <Py_ssize_t> (offsets[j] + bins[features[j] - origin])
             for b in range(n_blocks):
-                cell[b] += MTGBM_WIDEN8(source + 8 * b)
+                cell[b] += vector[b]
 
 
-cdef void _fill_group(const group_t *group, int lanes) noexcept nogil:
+cdef void _sum_chunk(const share_t *share, int lanes) noexcept nogil:
     """Choose the loop compiled for this number of lanes."""
-    if lanes == 4:
-        _fill_4_lanes(group)
+    if lanes == 4 and share.contiguous:
+        _sum_4_lanes(share, True)
+    elif lanes == 4:
+        _sum_4_lanes(share, False)
+    elif lanes == 8 and share.contiguous:
+        _sum_blocks(share, 1, True)
     elif lanes == 8:
-        _fill_blocks(group, 1)
+        _sum_blocks(share, 1, False)
+    elif lanes == 16 and share.contiguous:
+        _sum_blocks(share, 2, True)
     elif lanes == 16:
-        _fill_blocks(group, 2)
+        _sum_blocks(share, 2, False)
     elif lanes == 24:
-        _fill_blocks(group, 3)
+        _sum_blocks(share, 3, False)
     elif lanes == 32:
-        _fill_blocks(group, 4)
+        _sum_blocks(share, 4, False)
     else:
-        _fill_wide(group, lanes // 8)
+        _sum_wide(share, lanes // 8)
 
 
-cdef void _fill_share(group_t group, int number, int n_groups, int lanes) noexcept nogil:
-    """One thread's share of the features; `group` comes with all of them."""
+cdef inline void _move_sums(
+    float *sums, double *histogram, Py_ssize_t first, Py_ssize_t last, bint add,
+) noexcept nogil:
+    """Add a chunk's sums to the histogram, or put them there; leave zeros behind."""
+    cdef Py_ssize_t i
+    if add:
+        for i in range(first, last):
+            histogram[i] += sums[i]
+            sums[i] = 0.0
+    else:
+        for i in range(first, last):
+            histogram[i] = sums[i]
+            sums[i] = 0.0
+
+
+cdef void _fill_share(
+    share_t share, int number, int n_shares, const int32_t *ends, int lanes, double *histogram,
+) noexcept nogil:
+    """One thread's share of the features, chunk by chunk; `share` comes with all of both."""
     cdef:
-        int first = number * group.n_features // n_groups
-        int last = (number + 1) * group.n_features // n_groups
-    group.features += first
-    group.offsets += first
-    group.n_features = last - first
-    _fill_group(&group, lanes)
+        int first = number * share.n_features // n_shares
+        int last = (number + 1) * share.n_features // n_shares
+        int j
+        Py_ssize_t chunk, start, n_rows = share.n_rows
+        const int32_t *rows = share.rows
+    share.features += first
+    share.offsets += first
+    share.n_features = last - first
+    share.contiguous = share.features[last - first - 1] - share.features[0] == last - first - 1
+    for chunk in range(1 + (n_rows - 1) // CHUNK_ROWS if n_rows else 1):
+        start = chunk * CHUNK_ROWS
+        share.rows = rows + start
+        share.n_rows = min(<Py_ssize_t> CHUNK_ROWS, n_rows - start)
+        _sum_chunk(&share, lanes)
+        for j in range(last - first):
+            _move_sums(share.sums, histogram, <Py_ssize_t> share.offsets[j] * lanes,
+                       <Py_ssize_t> ends[first + j] * lanes, start > 0)
 
 
 def fill_histogram(
     const uint8_t[:, ::1] binned,      # IN (n_rows, n_features)
     const int32_t[::1] rows,           # IN rows of this node
     const float[:, ::1] vectors,       # IN (n_rows, lanes)
-    const int32_t[::1] features,       # IN columns to fill
-    const int32_t[::1] offsets,        # IN where the histogram of each of them starts, in bins
-    double[:, ::1] histogram,          # OUT (total bins, lanes)
+    const int32_t[::1] features,       # IN columns to fill, ascending
+    const int32_t[::1] offsets,        # IN where the histogram of each of them starts, in cells
+    const int32_t[::1] ends,           # IN where it ends
+    float[:, ::1] scratch,             # zeros (total cells, lanes), zeros again afterwards
+    double[:, ::1] histogram,          # OUT (total cells, lanes); other cells stay as they are
     int n_threads,
 ):
-    """Sum the row vectors of `rows` by feature and bin. Histograms of other features are zeroed."""
+    """Sum the row vectors of `rows` by feature and bin."""
     cdef:
         int lanes = vectors.shape[1]
-        int n_groups = min(n_threads, <int> features.shape[0])
+        int n_shares = min(n_threads, <int> features.shape[0])
         int number
-        group_t group
-    memset(&histogram[0, 0], 0, histogram.shape[0] * lanes * sizeof(double))
-    if rows.shape[0] == 0:
-        return
-    group.binned = &binned[0, 0]
-    group.row_stride = binned.shape[1]
-    group.rows = &rows[0]
-    group.n_rows = rows.shape[0]
-    group.vectors = &vectors[0, 0]
-    group.features = &features[0]
-    group.offsets = &offsets[0]
-    group.n_features = features.shape[0]
-    group.histogram = &histogram[0, 0]
-    for number in prange(n_groups, nogil=True, schedule="static", num_threads=n_threads):
-        _fill_share(group, number, n_groups, lanes)
+        share_t share
+    share.binned = &binned[0, 0]
+    share.row_stride = binned.shape[1]
+    share.rows = &rows[0] if rows.shape[0] else NULL
+    share.n_rows = rows.shape[0]
+    share.vectors = &vectors[0, 0]
+    share.features = &features[0]
+    share.offsets = &offsets[0]
+    share.n_features = features.shape[0]
+    share.sums = &scratch[0, 0]
+    for number in prange(n_shares, nogil=True, schedule="static", num_threads=n_threads):
+        _fill_share(share, number, n_shares, &ends[0], lanes, &histogram[0, 0])
 
 
 def subtract_histogram(

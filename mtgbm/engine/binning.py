@@ -134,7 +134,7 @@ class BinMapper:
         return BinnedMatrix(by_row, columns)
 
     def blocks(self, X, *, always=False):
-        """Yield (rows, dense block of X with categories encoded); one block if that needs no copy."""
+        """Yield (rows, dense block with categories encoded); one block if that needs no copy."""
         step = X.shape[0]
         if always or sparse.issparse(X) or self.categories_:
             step = BLOCK_ROWS

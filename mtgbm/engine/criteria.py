@@ -5,10 +5,10 @@ weights of the round into row vectors of S outputs and S weights; the grower sum
 Leaves never see them: their values always come from every output's own gradients.
 """
 
+import numpy as np
+
 from mtgbm.engine._isa import load_kernel
 from mtgbm.engine.vectors import empty_vectors
-
-import numpy as np
 
 _histogram = load_kernel("mtgbm.engine._histogram")
 

@@ -224,7 +224,10 @@ class TreeGrower:
             self._lanes = vectors.shape[1]
             self._pool.clear()
             self._features, self._n_cells = lay_out_histograms(self.mapper, self._lanes)
-        self._offsets = np.ascontiguousarray(self._features["offset"][columns])
+            self._scratch = aligned_zeros((self._n_cells, self._lanes), np.float32)
+        chosen = self._features[columns]
+        self._offsets = np.ascontiguousarray(chosen["offset"])
+        self._ends = chosen["offset"] + chosen["n_bins"] + chosen["has_missing"]
 
     def _root(self):
         n_outputs = len(self._weights)
@@ -253,6 +256,8 @@ class TreeGrower:
             self._vectors,
             self._columns,
             self._offsets,
+            self._ends,
+            self._scratch,
             node.histogram,
             self._threads_for(node.n_rows),
         )
@@ -421,7 +426,7 @@ def lay_out_histograms(mapper, lanes):
     n_cells : int
         Length of all histograms together, in bins.
     """
-    gap = max(1, 64 // (8 * lanes))
+    gap = max(1, 64 // (4 * lanes))
     features = np.zeros(len(mapper.n_bins_), dtype=FEATURE_DTYPE)
     features["n_bins"] = mapper.n_bins_
     features["has_missing"] = mapper.has_missing_

@@ -13,8 +13,8 @@ matrix (its outputs), and offers
     Mean loss of each of its tasks over the rows labelled for it.
 
 A new kind of task, say regression, is one more file with these four and one more line in
-`TaskObjectives._build`. Labels are int16, -1 where missing; weights are None or float32, a column per
-task; scores are float64 and per-row in C order.
+`TaskObjectives._build`. Labels are int16, -1 where missing; weights are None or float32, a column
+per task; scores are float64 in C order.
 """
 
 from mtgbm.objectives.composite import Task, TaskObjectives
