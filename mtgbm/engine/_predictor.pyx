@@ -19,7 +19,9 @@ cdef enum:
     BLOCK_ROWS = 128
 
 
-cdef inline bint _in_subset(const node_t *node, int category, const uint32_t *bitsets) noexcept nogil:
+cdef inline bint _in_subset(
+    const node_t *node, int category, const uint32_t *bitsets,
+) noexcept nogil:
     cdef const uint32_t *bitset = bitsets + <Py_ssize_t> node.bitset * BITSET_WORDS
     return (bitset[category >> 5] >> (category & 31)) & 1
 

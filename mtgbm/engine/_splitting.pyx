@@ -23,9 +23,7 @@ from libc.math cimport INFINITY, fabs
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from mtgbm.engine._common cimport (
-    BITSET_WORDS, MAX_BINS, feature_t, int32_t, split_t, uint32_t,
-)
+from mtgbm.engine._common cimport MAX_BINS, feature_t, int32_t, split_t, uint32_t
 
 import numpy as np
 
@@ -404,9 +402,6 @@ def find_splits(
         int n_groups = min(n_threads, n_columns)
         int group, i, best = -1
         double *memory
-        double *part
-        node_view node
-        scratch_t scratch
         Py_ssize_t per_group = (used + 4) * MAX_BINS + 2 * used
     memory = <double *> malloc(n_groups * per_group * sizeof(double))
     if memory == NULL:

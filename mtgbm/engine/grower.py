@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mtgbm.engine import _partition
 from mtgbm.engine._common import FEATURE_DTYPE, NODE_DTYPE, SPLIT_DTYPE
 from mtgbm.engine._isa import load_kernel
+from mtgbm.engine._partition import partition_rows
 from mtgbm.engine.tree import BITSET_WORDS, Tree
 from mtgbm.engine.vectors import aligned_zeros
 
@@ -310,7 +310,7 @@ class TreeGrower:
         """Move the node's rows to two children."""
         split = node.split
         feature = split["feature"]
-        n_left = _partition.partition_rows(
+        n_left = partition_rows(
             self.binned.by_column[feature],
             self._rows[node.start : node.stop],
             self._buffer,
