@@ -111,7 +111,7 @@ def grow(row_vectors, fit_mapper):
 
 @pytest.fixture(scope="session")
 def boost(fit_mapper):
-    """Trains a forest on labels, int16 with -1 where missing; a task per column."""
+    """Trains a forest on labels, -1 where missing, a task per column; returns it and its mapper."""
 
     def train(
         X,
@@ -127,6 +127,8 @@ def boost(fit_mapper):
         categorical=(),
         mapper=None,
         monotone=None,
+        callbacks=(),
+        validation=None,
         n_threads=1,
         **rules,
     ):
@@ -146,11 +148,13 @@ def boost(fit_mapper):
             sampling=sampling or Sampling(),
             rng=np.random.default_rng(0),
             n_threads=n_threads,
+            callbacks=list(callbacks),
         ).run(
             forest,
             TreeGrower(binned, mapper, rules, n_threads, monotone),
             LabelledTable(binned, labels, row_weights),
             n_rounds,
+            validation and LabelledTable(mapper.transform(validation[0]), validation[1]),
         )
         return forest, mapper
 

@@ -28,19 +28,37 @@ def random_vectors(lanes):
     return vectors
 
 
-def both(kernel, binned, vectors, rows, features, n_threads=1):
-    """The histogram of the kernel and that of its twin, over memory that was in use before."""
+def fill(kernel, binned, vectors, rows, features, n_threads=1):
+    """The kernel's histogram, over memory that was in use before: 7 in all cells."""
     rows, features = np.array(rows, np.int32), np.array(features, np.int32)
     offsets = (features * (N_BINS + 2)).astype(np.int32)
-    histograms = []
-    for _ in range(2):
-        histogram = aligned_zeros((N_FEATURES * (N_BINS + 2), vectors.shape[1]), np.float64)
-        histogram[:] = 7.0
-        histograms.append(histogram)
-    fast, naive = histograms
-    kernel.fill_histogram(binned, rows, vectors, features, offsets, fast, n_threads)
-    kernel.fill_histogram_naive(binned, rows, vectors, features, offsets, naive)
-    return fast, naive
+    shape = (N_FEATURES * (N_BINS + 2), vectors.shape[1])
+    histogram, scratch = aligned_zeros(shape, np.float64), aligned_zeros(shape, np.float32)
+    histogram[:] = 7.0
+    ends = offsets + np.int32(N_BINS)
+    kernel.fill_histogram(
+        binned, rows, vectors, features, offsets, ends, scratch, histogram, n_threads
+    )
+    assert not scratch.any()
+    return histogram
+
+
+def fill_naively(kernel, binned, vectors, rows, features):
+    """Its twin: sums in float32, as within one chunk of rows, 7 in the cells of no feature."""
+    features = np.array(features, np.int32)
+    offsets = features * (N_BINS + 2)
+    sums = np.empty((N_FEATURES * (N_BINS + 2), vectors.shape[1]), np.float32)
+    kernel.fill_histogram_naive(binned, rows, vectors, features, offsets, sums)
+    filled = np.isin(np.arange(len(sums)), offsets[:, None] + np.arange(N_BINS))
+    return np.where(filled[:, None], sums.astype(np.float64), 7.0)
+
+
+def both(kernel, binned, vectors, rows, features, n_threads=1):
+    """The histogram of the kernel and that of its twin."""
+    return (
+        fill(kernel, binned, vectors, rows, features, n_threads),
+        fill_naively(kernel, binned, vectors, rows, features),
+    )
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -72,16 +90,43 @@ def test_some_rows(variant, binned, lanes, rows):
     np.testing.assert_array_equal(fast, naive)
 
 
+@pytest.mark.parametrize("lanes", [4, 8, 40])
+@pytest.mark.parametrize("n_rows", [16384, 16385, 50_000])
+def test_chunks_are_added_up_in_float64(variant, lanes, n_rows):
+    """Sums of float32 chunks; the sum of all rows in float32 would be far off."""
+    rng = np.random.default_rng(0)
+    binned = rng.integers(0, 3, size=(n_rows, N_FEATURES), dtype=np.uint8)
+    vectors = aligned_zeros((n_rows, lanes), np.float32)
+    vectors[:] = rng.random((n_rows, lanes))
+    histogram = fill(variant("mtgbm.engine._histogram"), binned, vectors, range(n_rows), [0, 2], 2)
+    for feature in (0, 2):
+        expected = np.zeros((3, lanes))
+        for first in range(0, n_rows, 16384):
+            sums = np.zeros((3, lanes), np.float32)
+            chunk = slice(first, first + 16384)
+            np.add.at(sums, binned[chunk, feature], vectors[chunk])
+            expected += sums
+        start = feature * (N_BINS + 2)
+        np.testing.assert_array_equal(histogram[start : start + 3], expected)
+        exact = [
+            vectors[binned[:, feature] == bin].sum(axis=0, dtype=np.float64) for bin in range(3)
+        ]
+        np.testing.assert_allclose(expected, exact, rtol=1e-5)
+
+
 def test_subtraction_gives_the_other_child(variant, binned):
     kernel = variant("mtgbm.engine._histogram")
     vectors = random_vectors(8)
     np.rint(vectors * 100, out=vectors)
     vectors %= 1000
-    fill = [both(kernel, binned, vectors, rows, range(N_FEATURES))[0] for rows in
-            (range(N_ROWS), range(0, N_ROWS, 5), np.flatnonzero(np.arange(N_ROWS) % 5))]  # fmt: skip
-    parent, smaller, larger = fill
+    rows = np.arange(N_ROWS)
+    parent, smaller, larger = (
+        fill(kernel, binned, vectors, part, range(N_FEATURES))
+        for part in (rows, rows[::5], rows[rows % 5 > 0])
+    )
     kernel.subtract_histogram(parent, smaller, 3)
-    np.testing.assert_array_equal(parent, larger)
+    filled = np.arange(len(parent)) % (N_BINS + 2) < N_BINS
+    np.testing.assert_array_equal(parent[filled], larger[filled])
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3, 20])
@@ -121,5 +166,6 @@ def test_layout_neither_overlaps_nor_repeats_a_page(fit_mapper, lanes):
     assert ends[-1] < n_cells + 1
     np.testing.assert_array_equal(features["n_bins"], [255, 255, 1, 255, 254, 254, 254, 254])
     np.testing.assert_array_equal(features["has_missing"], [0, 0, 0, 0, 1, 1, 1, 1])
-    distance = np.diff(features["offset"]) * lanes * 8
+    # Of the float32 sums that the inner loop writes.
+    distance = np.diff(features["offset"]) * lanes * 4
     assert (distance % 4096 != 0).all()

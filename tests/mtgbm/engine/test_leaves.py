@@ -1,5 +1,7 @@
 """Leaf sums and score updates against numpy, across the borders of the kernel's chunks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -30,8 +32,7 @@ def test_sums_are_exact_for_integers(variant, sizes, lanes):
     vectors[:] = np.random.default_rng(1).integers(-1000, 1000, size=vectors.shape)
     sums = variant("mtgbm.engine._leaves").sum_leaves(vectors, rows, starts, 3)
     expected = [
-        vectors[rows[first:last]].sum(axis=0, dtype=np.float64)
-        for first, last in zip(starts[:-1], starts[1:], strict=True)
+        vectors[rows[first:last]].sum(axis=0, dtype=np.float64) for first, last in pairwise(starts)
     ]
     np.testing.assert_array_equal(sums, expected)
 

@@ -1,0 +1,115 @@
+"""The rounds: scores that keep up with the forest, bags, and when training ends."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mtgbm.callbacks import Callback
+from mtgbm.engine.boosting import Sampling
+
+
+class Scores(Callback):
+    """Keeps the training and validation scores of every round."""
+
+    def __init__(self, last=None):
+        self.last = last
+        self.events, self.raw, self.validation_raw = [], [], []
+
+    def on_train_begin(self, round):
+        self.events.append("begin")
+
+    def on_round_end(self, round):
+        self.events.append(round.number)
+        self.raw.append(round.raw.copy())
+        if round.validation is not None:
+            self.validation_raw.append(round.validation_raw.copy())
+        return round.number == self.last
+
+    def on_train_end(self, round):
+        self.events.append("end")
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    X[rng.random(X.shape) < 0.1] = np.nan
+    labels = (np.nan_to_num(X[:, :2]) + rng.normal(size=(300, 2)) > 0).astype(np.int16)
+    labels[rng.random(labels.shape) < 0.2] = -1
+    return X, labels
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.4, 1), Sampling(0.4, 2, 0.5)])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_scores_are_those_of_the_forest_so_far(boost, problem, sampling, n_threads):
+    """Of all rows, also those outside the bag, and of the validation rows."""
+    X, labels = problem
+    new = np.random.default_rng(1).normal(size=(50, 4))
+    scores = Scores()
+    forest, _ = boost(
+        X,
+        labels,
+        sampling=sampling,
+        callbacks=[scores],
+        validation=(new, labels[:50]),
+        n_threads=n_threads,
+    )
+    assert len(scores.raw) == 5
+    for kept, rows in ((scores.raw, X), (scores.validation_raw, new)):
+        np.testing.assert_allclose(kept, list(forest.staged_raw_predict(rows, 1)), atol=1e-13)
+
+
+def test_every_round_lowers_the_training_loss(boost, problem):
+    X, labels = problem
+    scores = Scores()
+    boost(X, labels, n_rounds=10, callbacks=[scores])
+    known = labels >= 0
+    losses = [np.logaddexp(0, -(2.0 * labels - 1) * raw)[known].mean() for raw in scores.raw]
+    assert (np.diff(losses) < 0).all()
+
+
+def test_a_callback_ends_the_training(boost, problem):
+    scores, witness = Scores(last=2), Scores()
+    forest, _ = boost(*problem, n_rounds=10, callbacks=[scores, witness])
+    assert len(forest.trees) == 3
+    assert scores.events == witness.events == ["begin", 0, 1, 2, "end"]
+
+
+def test_training_ends_where_no_split_is_left(boost):
+    X = np.ones((50, 2))
+    scores = Scores()
+    labels = np.arange(50)[:, None] % 2
+    forest, _ = boost(X, labels, callbacks=[scores])
+    assert forest.trees == []
+    assert scores.events == ["begin", "end"]
+
+
+# Sampling -----------------------------------------------------------------------------------
+
+
+def test_all_rows_and_columns_without_sampling():
+    rng = np.random.default_rng(0)
+    for sampling in (Sampling(), Sampling(subsample=0.5), Sampling(subsample_freq=3)):
+        np.testing.assert_array_equal(sampling.rows(0, 5, rng, None), range(5))
+        np.testing.assert_array_equal(sampling.columns(4, rng), range(4))
+
+
+def test_bags_are_drawn_anew_every_so_many_rounds():
+    rng = np.random.default_rng(0)
+    sampling = Sampling(subsample=0.5, subsample_freq=3)
+    bags = [None]
+    for number in range(7):
+        bags.append(sampling.rows(number, 100, rng, bags[-1]))
+    bags = [bag.tolist() for bag in bags[1:]]
+    assert all(len(set(bag)) == 50 and bag == sorted(bag) for bag in bags)
+    same = [bag == previous for previous, bag in pairwise(bags)]
+    assert same == [True, True, False, True, True, False]
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.01, 1), (0.5, 5), (0.66, 7), (1.0, 10)])
+def test_columns_are_a_share_of_the_features(share, size):
+    columns = Sampling(colsample_bytree=share).columns(10, np.random.default_rng(0))
+    assert columns.dtype == np.int32
+    assert len(set(columns.tolist())) == size
+    assert (np.diff(columns) > 0).all()
