@@ -3,7 +3,6 @@
 A callback overrides some of three hooks; `on_round_end` returns True to end the training.
 """
 
-import copy
 import sys
 
 import numpy as np
@@ -51,7 +50,7 @@ class History(Callback):
         self.metric = metric
         self.training_weights = training_weights
         self.training = training
-        self.results_ = copy.deepcopy(results) if results else {}
+        self.results_ = results or {}
         self.weights_ = []
 
     def on_round_end(self, round):
@@ -69,8 +68,9 @@ class History(Callback):
             curves.setdefault(f"{task.name}:{self.metric}", []).append(float(score))
 
     def validation_scores(self):
-        """Scores of all rounds so far: (n_rounds, n_tasks)."""
-        return np.array(list(self.results_["validation"].values())).T
+        """Scores of all rounds so far: (n_rounds, n_tasks), (0, 0) before the first."""
+        curves = list(self.results_.get("validation", {}).values())
+        return np.array(curves).T if curves else np.empty((0, 0))
 
 
 class EarlyStopping(Callback):
@@ -102,30 +102,37 @@ class EarlyStopping(Callback):
         self.per_task = per_task
         self.min_delta = min_delta
 
-    def on_round_end(self, round):
-        scores = self.sign * self.history.validation_scores()
-        counted = self.task_weights > 0
-        combined = scores[:, counted] @ self.task_weights[counted]
-        best = self._best(combined)
-        if self.per_task:
-            best = max(best, *(self._best(curve) for curve in scores[:, counted].T))
-        return len(scores) - 1 - best >= self.patience
+    def on_train_begin(self, round):
+        """Start anew, or from the curves of an earlier fit."""
+        n_curves = 1 + len(self.task_weights)
+        self._best = np.full(n_curves, -np.inf)
+        self._best_round = np.zeros(n_curves, dtype=int)
+        self._n_rounds = 0
+        for scores in self.history.validation_scores():
+            self._observe(scores)
 
-    def _best(self, curve):
-        """The last round that improved on all before it by more than `min_delta`."""
-        best, at = -np.inf, 0
-        for number, score in enumerate(curve):
-            if score > best + self.min_delta:
-                best, at = score, number
-        return at
+    def on_round_end(self, round):
+        self._observe(self.history.validation_scores()[-1])
+        watched = np.append(True, (self.task_weights > 0) & self.per_task)
+        return self._n_rounds - self._best_round[watched].max() >= self.patience
+
+    def _observe(self, scores):
+        """Note which curves reach a new best: that of the combination, and each task's."""
+        self._n_rounds += 1
+        counted = self.task_weights > 0
+        combined = scores[counted] @ self.task_weights[counted]
+        curves = self.sign * np.append(combined, scores)
+        better = curves > self._best + self.min_delta
+        self._best[better] = curves[better]
+        self._best_round[better] = self._n_rounds
 
     def best_rounds(self):
-        """Number of rounds to keep: of the combination, and of each task (its own best)."""
-        scores = self.sign * self.history.validation_scores()
-        counted = self.task_weights > 0
-        overall = self._best(scores[:, counted] @ self.task_weights[counted]) + 1
-        own = [self._best(curve) + 1 if np.isfinite(curve).all() else overall for curve in scores.T]
-        return overall, np.array(own)
+        """Number of rounds to keep: of the combination, and of each task (its own best).
+
+        A task that never had a score keeps the rounds of the combination.
+        """
+        overall, own = self._best_round[0], self._best_round[1:]
+        return int(overall), np.where(np.isfinite(self._best[1:]), own, overall)
 
 
 class Progress(Callback):

@@ -298,8 +298,8 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         check_consistent_length(matrix, labels)
         weights = row_weights(sample_weight, task_weight, labels.shape)
         training = without_weightless_rows(matrix, labels, weights)
-        constant = check_tasks(training[1], encoder.tasks_)
         training, validation = self._split(training, reader, encoder, X_val, y_val, rng)
+        constant = check_tasks(training[1], encoder.tasks_)
         session = Training(self, reader, encoder, constant, rng)
         session.run(training, validation, {"X": X, "y": Y})
         for name, value in session.fitted_attributes().items():

@@ -1,9 +1,17 @@
 """From the feature table of a user to one float matrix, categories numbered."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
-from mtgbm.columns import column_values, factorize, frame_library, has_numeric_dtype
+from mtgbm.columns import (
+    check_distinct,
+    column_values,
+    factorize,
+    frame_library,
+    has_numeric_dtype,
+)
 from mtgbm.parameters import suggest
 
 FLOATS = [np.float64, np.float32]
@@ -33,6 +41,8 @@ class FeatureReader:
 
     def fit_transform(self, estimator, X):
         """Learn the categories of X, record its names on `estimator`, and read it."""
+        if frame_library(X) is not None:
+            check_distinct(X.columns, "Two columns of X share a name")
         validate_data(estimator, X, reset=True, skip_check_array=True)
         self.categories_ = {}
         self.is_categorical_ = None
@@ -78,15 +88,20 @@ class FeatureReader:
         names = list(X.columns) if frame_library(X) else []
         if isinstance(self.categorical_feature, str):
             if self.categorical_feature != "auto":
-                raise ValueError(
-                    f"unknown categorical_feature {self.categorical_feature!r}; "
-                    "expected 'auto' or a list of names or positions."
-                )
+                raise ValueError(self._expected())
             chosen[[i for i in range(len(names)) if _is_category(X, i)]] = True
             return chosen
+        if not hasattr(self.categorical_feature, "__iter__"):
+            raise TypeError(self._expected())
         for feature in self.categorical_feature:
             chosen[_position(feature, names, n_features)] = True
         return chosen
+
+    def _expected(self):
+        return (
+            "categorical_feature must be 'auto' or a list of names or positions, got "
+            f"{self.categorical_feature!r}."
+        )
 
     def _refuse_text(self, X):
         text = [
@@ -136,13 +151,18 @@ def _is_category(X, position):
 def _position(feature, names, n_features):
     """Position of a feature given by name or position."""
     if isinstance(feature, str):
+        if not names:
+            raise ValueError(
+                f"categorical_feature names {feature!r}, but X has no column names; give positions "
+                "or a DataFrame."
+            )
         if feature not in names:
             raise ValueError(
                 f"categorical_feature names {feature!r}, which is no column of X; "
                 f"{suggest(feature, names)}"
             )
         return names.index(feature)
-    if not 0 <= feature < n_features:
+    if not isinstance(feature, Integral) or not 0 <= feature < n_features:
         raise ValueError(
             f"categorical_feature has {feature}, but X has {n_features} features, numbered from 0."
         )

@@ -4,8 +4,9 @@ import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import assert_all_finite, check_array, column_or_1d
 
+from mtgbm.columns import check_distinct, missing_mask
 from mtgbm.objectives import Task
 from mtgbm.parameters import choose, per_task
 
@@ -53,6 +54,8 @@ class LabelEncoder:
         columns = self._columns(Y)
         self.is_1d_ = columns.ndim == 1
         self.task_names_ = task_names(Y, 1 if self.is_1d_ else columns.shape[1])
+        self._is_named = hasattr(Y, "columns")
+        check_distinct(self.task_names_, "Two tasks of Y share a name")
         columns = columns.reshape(len(columns), -1)
         masked = _apply_mask(columns, label_mask)
         kinds = self._kinds(columns)
@@ -75,16 +78,18 @@ class LabelEncoder:
                 f"y_val has {columns.shape[1]} tasks, Y has {len(self.tasks_)}: "
                 f"{', '.join(self.task_names_)}."
             )
+        names = task_names(Y, len(self.tasks_))
+        if self._is_named and hasattr(Y, "columns") and names != self.task_names_:
+            raise ValueError(f"y_val has the tasks {names}, expected {self.task_names_}.")
         return self._number(columns)
 
     def _columns(self, Y):
         """Y as an array, (n,) or (n, T) with T > 1; floats where labels may be missing."""
         table = np.asarray(Y)
         if table.ndim == 1 or (table.ndim == 2 and table.shape[1] == 1):
-            column = column_or_1d(table, warn=True)
-            if column.dtype.kind == "f" and np.isnan(column).any():
-                return column
-            check_classification_targets(column)
+            column = _plain(column_or_1d(table, warn=True))
+            assert_all_finite(column, allow_nan=True, input_name="Y")
+            check_classification_targets(column[~_missing(column)])
             return column
         return check_array(
             table,
@@ -144,12 +149,24 @@ def task_names(Y, n_tasks):
 
 
 def _missing(column):
-    """Where a column holds NaN; None and NaN in columns of objects."""
+    """Where a column holds NaN; None, NaN and pandas' NA in columns of objects."""
     if column.dtype.kind == "f":
         return np.isnan(column)
     if column.dtype.kind == "O":
-        return np.array([value is None or value != value for value in column], dtype=bool)
+        return missing_mask(column, "Y")
     return np.zeros(len(column), dtype=bool)
+
+
+def _plain(column):
+    """Numbers among missing objects as floats, so that they count as numbers."""
+    if column.dtype.kind != "O":
+        return column
+    missing = _missing(column)
+    if not missing.any() or any(isinstance(label, str) for label in column[~missing]):
+        return column
+    numbers = np.full(len(column), np.nan)
+    numbers[~missing] = column[~missing].astype(np.float64)
+    return numbers
 
 
 def _classes(column):

@@ -1,9 +1,10 @@
 """Checks of constructor parameters, run at the start of `fit`."""
 
 import difflib
+import math
 from numbers import Integral, Real
 
-# name: (type, least, most); an open lower end is written as a tuple of one.
+# name: (type, least, most); an open end is written as a tuple of one.
 NUMBERS = {
     "num_leaves": (Integral, 2, None),
     "max_depth": (Integral, None, None),
@@ -26,10 +27,10 @@ NUMBERS = {
     "max_cat_to_onehot": (Integral, 1, None),
     "min_data_per_group": (Integral, 1, None),
     "early_stopping_min_delta": (Real, 0, None),
-    "validation_fraction": (Real, (0,), 1),
+    "validation_fraction": (Real, (0,), (1,)),
     "verbose": (Integral, None, None),
 }
-OPTIONAL_NUMBERS = {"early_stopping_rounds": (Integral, 1, None)}
+OPTIONAL_NUMBERS = {"early_stopping_rounds": (Integral, 1, None), "n_jobs": (Integral, None, None)}
 
 
 def check_parameters(estimator):
@@ -55,20 +56,29 @@ def check_number(name, value, kind, least, most):
     if not isinstance(value, kind) or isinstance(value, bool):
         noun = "an integer" if kind is Integral else "a number"
         raise TypeError(f"{name} must be {noun}, got {value!r}.")
-    is_open = isinstance(least, tuple)
-    low = least[0] if is_open else least
-    too_small = low is not None and (value <= low if is_open else value < low)
-    too_large = most is not None and value > most
-    if too_small or too_large or value != value:
-        raise ValueError(f"{name} must be {_range_text(low, is_open, most)}, got {value!r}.")
+    if not (math.isfinite(value) and _is_above(value, least) and _is_below(value, most)):
+        finite = "" if math.isfinite(value) else "finite and "
+        raise ValueError(f"{name} must be {finite}{_range_text(least, most)}, got {value!r}.")
 
 
-def _range_text(low, is_open, most):
+def _is_above(value, least):
+    if isinstance(least, tuple):
+        return value > least[0]
+    return least is None or value >= least
+
+
+def _is_below(value, most):
+    if isinstance(most, tuple):
+        return value < most[0]
+    return most is None or value <= most
+
+
+def _range_text(least, most):
     parts = []
-    if low is not None:
-        parts.append(f"above {low}" if is_open else f"at least {low}")
+    if least is not None:
+        parts.append(f"above {least[0]}" if isinstance(least, tuple) else f"at least {least}")
     if most is not None:
-        parts.append(f"at most {most}")
+        parts.append(f"below {most[0]}" if isinstance(most, tuple) else f"at most {most}")
     return " and ".join(parts) or "a number"
 
 

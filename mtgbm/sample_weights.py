@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from mtgbm.labels import MISSING
 from mtgbm.validation import take_rows
 
 
@@ -68,7 +69,10 @@ def _check_task_weight(task_weight, shape):
 
 
 def without_weightless_rows(matrix, labels, weights):
-    """Leave out the rows that weigh nothing for any task: they must not count in any way."""
-    if weights is None or weights.any(axis=1).all():
+    """Leave out what weighs nothing, which must not count in any way: rows, and single labels."""
+    if weights is None:
+        return matrix, labels, weights
+    labels = np.where(weights > 0, labels, np.int16(MISSING))
+    if weights.any(axis=1).all():
         return matrix, labels, weights
     return take_rows(matrix, labels, weights, np.flatnonzero(weights.any(axis=1)))

@@ -155,7 +155,7 @@ class Training:
             estimator.eval_metric,
             weights,
             training=estimator.track_training_score,
-            results=estimator.evals_result_ if len(self.forest.trees) else None,
+            results=self._earlier_results(),
         )
         return Boosting(
             objective=self.objective,
@@ -170,6 +170,16 @@ class Training:
             n_threads=self.n_threads,
             callbacks=[self.history, *self._other_callbacks(n_rounds, validation, data)],
         )
+
+    def _earlier_results(self):
+        """The curves of the rounds that a warm start goes on from."""
+        n_rounds = len(self.forest.trees)
+        if not n_rounds:
+            return None
+        return {
+            part: {key: curve[:n_rounds] for key, curve in curves.items()}
+            for part, curves in self.estimator.evals_result_.items()
+        }
 
     def _other_callbacks(self, n_rounds, validation, data):
         estimator = self.estimator

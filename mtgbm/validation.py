@@ -1,11 +1,13 @@
 """Validation during training: which rows, which score, which tasks decide."""
 
+import warnings
+
 import numpy as np
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
 from mtgbm.labels import MISSING
-from mtgbm.metrics import average_precision, roc_auc
+from mtgbm.metrics import SingleClassWarning, average_precision, roc_auc
 from mtgbm.parameters import choose, find_task
 
 RANKING_METRICS = {"auc": roc_auc, "average_precision": average_precision}
@@ -42,7 +44,10 @@ class RoundScorer:
         if self.metric == "logloss":
             return self.objective.losses(raw, labels, weights)
         known = np.where(labels == MISSING, np.nan, labels)
-        return RANKING_METRICS[self.metric](known, raw, sample_weight=weights)
+        with warnings.catch_warnings():
+            # The curve shows NaN; the metric would say it anew in every round.
+            warnings.simplefilter("ignore", SingleClassWarning)
+            return RANKING_METRICS[self.metric](known, raw, sample_weight=weights)
 
 
 def deciding_weights(choice, main_task, task_names):

@@ -8,15 +8,15 @@ so that a cell of the histogram is updated by one or a few vector additions for 
 
     binned row    [ 3 | 0 | 7 ]              uint8, one per feature
                     |   |   |
-    sums        f0: bin 3 += v, f1: bin 0 += v, f2: bin 7 += v        float32 lanes
-    histogram   += sums, after each chunk of rows                     float64 lanes
+    histogram   f0: bin 3 += v, f1: bin 0 += v, f2: bin 7 += v        float64 lanes
 
-Chunks are short enough for float32 to be exact to about 1e-6, and halve the memory that the inner
-loop writes. They are fixed, and each feature is summed in row order by one thread: hence the same
-bits for any number of threads.
+Sums are float64 and each feature is summed in row order by one thread, hence the same bits for any
+number of threads. (Float32 sums would be up to twice as fast, but equal gradients, as the first
+round has, make their rounding errors add up instead of cancelling.)
 """
 
 from cython.parallel cimport prange
+from libc.string cimport memset
 
 from mtgbm.engine._common cimport int32_t, uint8_t
 
@@ -27,21 +27,26 @@ cdef extern from *:
     #define MTGBM_PREFETCH(address) __builtin_prefetch(address)
     /* Vectors of 4 and 8 lanes: left to itself, the compiler unrolls short loops over lanes into
        scalar code. Row vectors and histograms are aligned to whole vectors. */
-    typedef float lanes4_t __attribute__((vector_size(16), may_alias));
-    typedef float lanes8_t __attribute__((vector_size(32), may_alias));
+    typedef double lanes4_t __attribute__((vector_size(32), may_alias));
+    typedef double lanes8_t __attribute__((vector_size(64), may_alias));
+    typedef float mtgbm_float4 __attribute__((vector_size(16), may_alias));
+    typedef float mtgbm_float8 __attribute__((vector_size(32), may_alias));
+    #define MTGBM_WIDEN4(source) __builtin_convertvector(*(const mtgbm_float4 *)(source), lanes4_t)
+    #define MTGBM_WIDEN8(source) __builtin_convertvector(*(const mtgbm_float8 *)(source), lanes8_t)
     """
     void MTGBM_PREFETCH(const void *address) noexcept nogil
     # To Cython these are numbers; in C they add lane by lane.
-    ctypedef float lanes4_t
-    ctypedef float lanes8_t
+    ctypedef double lanes4_t
+    ctypedef double lanes8_t
+    lanes4_t MTGBM_WIDEN4(const float *source) noexcept nogil
+    lanes8_t MTGBM_WIDEN8(const float *source) noexcept nogil
 
 cdef enum:
     PREFETCH_ROWS = 12      # about the latency of main memory at a few dozen cells a row
-    CHUNK_ROWS = 16384      # rows summed in float32 before they are added up in float64
     MOST_BLOCKS = 4         # blocks of 8 lanes that stay in registers
 
 
-# What one thread fills: some features, over a chunk of the node's rows.
+# What one thread fills: some features, over the node's rows.
 cdef struct share_t:
     const uint8_t *binned
     Py_ssize_t row_stride
@@ -52,7 +57,7 @@ cdef struct share_t:
     const int32_t *offsets      # where the histogram of each feature starts, in cells
     int n_features
     bint contiguous             # the features are neighbours: no look-up of their columns
-    float *sums                 # all cells of all features
+    double *histogram           # all cells of all features
 
 
 cdef inline const uint8_t *_fetch_row(const share_t *share, Py_ssize_t i, int lanes) noexcept nogil:
@@ -70,13 +75,13 @@ cdef inline void _sum_4_lanes(const share_t *share, const bint contiguous) noexc
         int j
         const uint8_t *bins
         lanes4_t vector
-        lanes4_t *cells = <lanes4_t *> share.sums
+        lanes4_t *cells = <lanes4_t *> share.histogram
         const int32_t *features = share.features
         const int32_t *offsets = share.offsets
         int n_features = share.n_features, origin = share.features[0]
     for i in range(share.n_rows):
         bins = _fetch_row(share, i, 4)
-        vector = (<const lanes4_t *> share.vectors)[share.rows[i]]
+        vector = MTGBM_WIDEN4(share.vectors + <Py_ssize_t> share.rows[i] * 4)
         for j in range(n_features):
             cells[offsets[j] + bins[j if contiguous else features[j] - origin]] += vector
 
@@ -90,7 +95,7 @@ cdef inline void _sum_blocks(
         int j, b
         const uint8_t *bins
         lanes8_t vector[MOST_BLOCKS]
-        lanes8_t *cells = <lanes8_t *> share.sums
+        lanes8_t *cells = <lanes8_t *> share.histogram
         lanes8_t *cell
         const int32_t *features = share.features
         const int32_t *offsets = share.offsets
@@ -98,7 +103,8 @@ cdef inline void _sum_blocks(
     for i in range(share.n_rows):
         bins = _fetch_row(share, i, 8 * n_blocks)
         for b in range(n_blocks):
-            vector[b] = (<const lanes8_t *> share.vectors)[share.rows[i] * n_blocks + b]
+            vector[b] = MTGBM_WIDEN8(
+                share.vectors + 8 * (<Py_ssize_t> share.rows[i] * n_blocks + b))
         for j in range(n_features):
             cell = cells + n_blocks * <Py_ssize_t> (
                 offsets[j] + bins[j if contiguous else features[j] - origin])
@@ -112,22 +118,22 @@ cdef void _sum_wide(const share_t *share, int n_blocks) noexcept nogil:
         Py_ssize_t i
         int j, b
         const uint8_t *bins
-        const lanes8_t *vector
-        lanes8_t *cells = <lanes8_t *> share.sums
+        const float *vector
+        lanes8_t *cells = <lanes8_t *> share.histogram
         lanes8_t *cell
         const int32_t *features = share.features
         const int32_t *offsets = share.offsets
         int n_features = share.n_features, origin = share.features[0]
     for i in range(share.n_rows):
         bins = _fetch_row(share, i, 8 * n_blocks)
-        vector = <const lanes8_t *> share.vectors + <Py_ssize_t> share.rows[i] * n_blocks
+        vector = share.vectors + <Py_ssize_t> share.rows[i] * n_blocks * 8
         for j in range(n_features):
             cell = cells + n_blocks * <Py_ssize_t> (offsets[j] + bins[features[j] - origin])
             for b in range(n_blocks):
-                cell[b] += vector[b]
+                cell[b] += MTGBM_WIDEN8(vector + 8 * b)
 
 
-cdef void _sum_chunk(const share_t *share, int lanes) noexcept nogil:
+cdef void _sum_rows(const share_t *share, int lanes) noexcept nogil:
     """Choose the loop compiled for this number of lanes."""
     if lanes == 4 and share.contiguous:
         _sum_4_lanes(share, True)
@@ -149,43 +155,23 @@ cdef void _sum_chunk(const share_t *share, int lanes) noexcept nogil:
         _sum_wide(share, lanes // 8)
 
 
-cdef inline void _move_sums(
-    float *sums, double *histogram, Py_ssize_t first, Py_ssize_t last, bint add,
-) noexcept nogil:
-    """Add a chunk's sums to the histogram, or put them there; leave zeros behind."""
-    cdef Py_ssize_t i
-    if add:
-        for i in range(first, last):
-            histogram[i] += sums[i]
-            sums[i] = 0.0
-    else:
-        for i in range(first, last):
-            histogram[i] = sums[i]
-            sums[i] = 0.0
-
-
 cdef void _fill_share(
-    share_t share, int number, int n_shares, const int32_t *ends, int lanes, double *histogram,
+    share_t share, int number, int n_shares, const int32_t *ends, int lanes,
 ) noexcept nogil:
-    """One thread's share of the features, chunk by chunk; `share` comes with all of both."""
+    """One thread's share of the features; `share` comes with all of them."""
     cdef:
         int first = number * share.n_features // n_shares
         int last = (number + 1) * share.n_features // n_shares
         int j
-        Py_ssize_t chunk, start, n_rows = share.n_rows
-        const int32_t *rows = share.rows
     share.features += first
     share.offsets += first
     share.n_features = last - first
     share.contiguous = share.features[last - first - 1] - share.features[0] == last - first - 1
-    for chunk in range(1 + (n_rows - 1) // CHUNK_ROWS if n_rows else 1):
-        start = chunk * CHUNK_ROWS
-        share.rows = rows + start
-        share.n_rows = min(<Py_ssize_t> CHUNK_ROWS, n_rows - start)
-        _sum_chunk(&share, lanes)
-        for j in range(last - first):
-            _move_sums(share.sums, histogram, <Py_ssize_t> share.offsets[j] * lanes,
-                       <Py_ssize_t> ends[first + j] * lanes, start > 0)
+    for j in range(last - first):
+        memset(share.histogram + <Py_ssize_t> share.offsets[j] * lanes, 0,
+               (ends[first + j] - share.offsets[j]) * lanes * sizeof(double))
+    if share.n_rows > 0:
+        _sum_rows(&share, lanes)
 
 
 def fill_histogram(
@@ -195,7 +181,6 @@ def fill_histogram(
     const int32_t[::1] features,       # IN columns to fill, ascending
     const int32_t[::1] offsets,        # IN where the histogram of each of them starts, in cells
     const int32_t[::1] ends,           # IN where it ends
-    float[:, ::1] scratch,             # zeros (total cells, lanes), zeros again afterwards
     double[:, ::1] histogram,          # OUT (total cells, lanes); other cells stay as they are
     int n_threads,
 ):
@@ -213,9 +198,9 @@ def fill_histogram(
     share.features = &features[0]
     share.offsets = &offsets[0]
     share.n_features = features.shape[0]
-    share.sums = &scratch[0, 0]
+    share.histogram = &histogram[0, 0]
     for number in prange(n_shares, nogil=True, schedule="static", num_threads=n_threads):
-        _fill_share(share, number, n_shares, &ends[0], lanes, &histogram[0, 0])
+        _fill_share(share, number, n_shares, &ends[0], lanes)
 
 
 def subtract_histogram(

@@ -121,6 +121,11 @@ cdef inline double _pair_gain(
     return _score_at(gl, hl, left, rules, l2) + _score_at(gr, hr, right, rules, l2)
 
 
+cdef inline double _vote_floor(double h_node, const rules_t *rules) noexcept nogil:
+    """Hessian that a side needs: more than the rounding that subtraction leaves of an empty one."""
+    return max(rules.min_child_weight, 1e-10 * h_node)
+
+
 cdef inline double _node_score(
     int k, const node_view *node, const rules_t *rules,
 ) noexcept nogil:
@@ -161,7 +166,7 @@ cdef void _add_output_gains(
         double *votes = scratch.votes
         double g_node = node.total[k], h_node = node.total[node.n_outputs + k]
         double weight = node.weights[k], base = _node_score(k, node, rules)
-        double floor = rules.min_child_weight, l2 = rules.l2
+        double floor = _vote_floor(h_node, rules), l2 = rules.l2
         double gl, hl, gr, hr, share, vote
         int bin
     if rules.plain:
@@ -237,13 +242,14 @@ cdef double _subset_gain(
     """Gain of sending `sums` to the left, -inf if no output votes or a constraint forbids it."""
     cdef:
         int k, n = node.n_outputs
-        double gain = 0.0, share, hl, hr, allowed = 1.0
+        double gain = 0.0, share, hl, hr, floor, allowed = 1.0
         bint voted = False
     for k in range(n):
         hl = sums[n + k]
         hr = node.total[n + k] - hl
         share = _pair_gain(sums[k], hl, node.total[k] - sums[k], hr, k, node, rules, l2, &allowed)
-        if hl >= rules.min_child_weight and hr >= rules.min_child_weight and node.weights[k] != 0:
+        floor = _vote_floor(node.total[n + k], rules)
+        if hl >= floor and hr >= floor and node.weights[k] != 0:
             gain += node.weights[k] * (share - _node_score(k, node, rules))
             voted = True
     return gain if voted and allowed > 0 else -INFINITY
@@ -290,12 +296,13 @@ cdef int _sort_categories(
     cdef:
         int bin, at, n = 0, count = 2 * node.n_outputs
         const double *cell
-        double value
+        double value, smoothed
     for bin in range(n_bins):
         cell = cells + bin * node.lanes
         if cell[count] < rules.cat_smooth or cell[count] == 0:
             continue
-        value = cell[k] / (cell[node.n_outputs + k] + rules.cat_smooth)
+        smoothed = cell[node.n_outputs + k] + rules.cat_smooth
+        value = cell[k] / smoothed if smoothed > 0 else 0.0
         if descending:
             value = -value
         at = n

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mtgbm.engine.binning import BinnedMatrix
+from mtgbm.engine.threads import threads_for
 from mtgbm.engine.tree import Forest
 from mtgbm.engine.vectors import empty_vectors
 
@@ -171,8 +172,9 @@ class Boosting:
         return scores
 
     def _differentiate(self, state, training):
+        threads = threads_for(10 * state.raw.size, self.n_threads)
         self.objective.gradients(
-            state.raw, training.labels, training.weights, state.vectors, self.n_threads
+            state.raw, training.labels, training.weights, state.vectors, threads
         )
 
     def _grow(self, grower, state, rows):

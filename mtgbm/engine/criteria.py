@@ -8,6 +8,7 @@ Leaves never see them: their values always come from every output's own gradient
 import numpy as np
 
 from mtgbm.engine._isa import load_kernel
+from mtgbm.engine.threads import threads_for
 from mtgbm.engine.vectors import empty_vectors
 
 _histogram = load_kernel("mtgbm.engine._histogram")
@@ -43,7 +44,8 @@ class GradientSum:
         """Return the row vectors of the one combined output, and its weight 1."""
         if self._vectors is None or len(self._vectors) != len(vectors):
             self._vectors = empty_vectors(len(vectors), 1)
-        _histogram.combine_outputs(vectors, weights, self._vectors, n_threads)
+        threads = threads_for(vectors.size, n_threads)
+        _histogram.combine_outputs(vectors, weights, self._vectors, threads)
         return self._vectors, np.ones(1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from mtgbm.engine._common import FEATURE_DTYPE, NODE_DTYPE, SPLIT_DTYPE
 from mtgbm.engine._isa import load_kernel
 from mtgbm.engine._partition import partition_rows
+from mtgbm.engine.threads import threads_for
 from mtgbm.engine.tree import BITSET_WORDS, Tree
 from mtgbm.engine.vectors import aligned_zeros
 
@@ -17,8 +18,6 @@ _splitting = load_kernel("mtgbm.engine._splitting")
 
 #: A hessian below this is no hessian, as in LightGBM; it keeps 0 / 0 out of the leaves.
 SMALLEST_HESSIAN = 1e-15
-#: Below this many cells to sum, waking other threads costs more than they save.
-PARALLEL_CELLS = 20_000
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,8 @@ class Structure:
 
     def add_values(self, scores, values, n_threads):
         """Add the values of each leaf to the scores of its rows, in place."""
-        _leaves.add_leaf_values(scores, self.rows, self.starts, values, n_threads)
+        threads = threads_for(len(self.rows), n_threads)
+        _leaves.add_leaf_values(scores, self.rows, self.starts, values, threads)
 
 
 class TreeGrower:
@@ -224,7 +224,6 @@ class TreeGrower:
             self._lanes = vectors.shape[1]
             self._pool.clear()
             self._features, self._n_cells = lay_out_histograms(self.mapper, self._lanes)
-            self._scratch = aligned_zeros((self._n_cells, self._lanes), np.float32)
         chosen = self._features[columns]
         self._offsets = np.ascontiguousarray(chosen["offset"])
         self._ends = chosen["offset"] + chosen["n_bins"] + chosen["has_missing"]
@@ -232,7 +231,8 @@ class TreeGrower:
     def _root(self):
         n_outputs = len(self._weights)
         starts = [0, len(self._rows)]
-        total = _leaves.sum_leaves(self._vectors, self._rows, starts, self.n_threads)[0]
+        threads = self._threads_for(len(self._rows))
+        total = _leaves.sum_leaves(self._vectors, self._rows, starts, threads)[0]
         bounds = np.repeat([[-np.inf], [np.inf]], n_outputs, axis=1)
         root = GrowingNode(0, 0, len(self._rows), 0, self.reducer.sum(total), bounds)
         if self._may_split(root):
@@ -244,8 +244,8 @@ class TreeGrower:
         deep = 0 < self.rules.max_depth <= node.depth
         return not deep and count >= 2 * max(1, self.rules.min_child_samples)
 
-    def _threads_for(self, n_rows):
-        return self.n_threads if n_rows * len(self._columns) > PARALLEL_CELLS else 1
+    def _threads_for(self, steps):
+        return threads_for(steps, self.n_threads)
 
     def _fill(self, node):
         """Sum the node's rows into a histogram of its own."""
@@ -257,9 +257,8 @@ class TreeGrower:
             self._columns,
             self._offsets,
             self._ends,
-            self._scratch,
             node.histogram,
-            self._threads_for(node.n_rows),
+            self._threads_for(node.n_rows * len(self._columns)),
         )
         self.reducer.sum(node.histogram)
 
@@ -278,7 +277,7 @@ class TreeGrower:
             return
         self._fill(smaller)
         if self._may_split(larger):
-            threads = self._threads_for(self._n_cells)
+            threads = self._threads_for(self._n_cells * self._lanes // 8)
             _histogram.subtract_histogram(node.histogram, smaller.histogram, threads)
             larger.histogram, node.histogram = node.histogram, None
 
@@ -297,7 +296,7 @@ class TreeGrower:
                 self._record,
                 self._splits,
                 self._left_sums,
-                self.n_threads,
+                self._threads_for(self._n_cells * len(self._weights)),
             )
         if best < 0:
             self._release(node)
@@ -364,7 +363,8 @@ class TreeGrower:
         -------
         Tree
         """
-        sums = _leaves.sum_leaves(vectors, structure.rows, structure.starts, self.n_threads)
+        threads = self._threads_for(len(structure.rows))
+        sums = _leaves.sum_leaves(vectors, structure.rows, structure.starts, threads)
         self.reducer.sum(sums)
         sums = sum_upwards(structure, sums)
         g, h = sums[:, :n_outputs], sums[:, n_outputs : 2 * n_outputs]
@@ -416,9 +416,9 @@ class TreeGrower:
 def lay_out_histograms(mapper, lanes):
     """Where each feature's histogram starts.
 
-    A cache line is left free after each feature. Without it, features of 256 bins start at
-    multiples of 4096 bytes from each other, their frequent bins share an address modulo 4096, and
-    the processor takes each load to depend on the store before it: 26 times slower on skewed data.
+    A cache line is left free after each feature, and one more if it would still start a multiple
+    of 4096 bytes after the one before. There the frequent bins of skewed features share an address
+    modulo 4096, and the processor takes each load to depend on the store before it.
 
     Returns
     -------
@@ -426,12 +426,14 @@ def lay_out_histograms(mapper, lanes):
     n_cells : int
         Length of all histograms together, in bins.
     """
-    gap = max(1, 64 // (4 * lanes))
+    cell = 8 * lanes
     features = np.zeros(len(mapper.n_bins_), dtype=FEATURE_DTYPE)
     features["n_bins"] = mapper.n_bins_
     features["has_missing"] = mapper.has_missing_
     features["is_categorical"] = mapper.is_categorical
-    lengths = mapper.n_bins_ + mapper.has_missing_ + gap
+    used = mapper.n_bins_ + mapper.has_missing_
+    lengths = used + max(1, 64 // cell)
+    lengths += (lengths * cell) % 4096 == 0
     features["offset"] = np.cumsum(lengths) - lengths
     return features, int(lengths.sum())
 

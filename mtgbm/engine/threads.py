@@ -4,6 +4,15 @@ import joblib
 
 from mtgbm.engine._openmp import has_openmp, max_threads
 
+#: Steps of about a nanosecond below which waking other threads costs more than they save. On a
+#: busy machine it costs far more: threads that wait for each other spin.
+PARALLEL_STEPS = 20_000
+
+
+def threads_for(steps, n_threads):
+    """`n_threads` where the work is worth it, else 1; results do not depend on it."""
+    return n_threads if steps > PARALLEL_STEPS else 1
+
 
 def effective_n_threads(n_jobs):
     """Turn scikit-learn's `n_jobs` into a thread count.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mtgbm.engine._isa import load_kernel
+from mtgbm.engine.threads import threads_for
 
 _predictor = load_kernel("mtgbm.engine._predictor")
 
@@ -66,8 +67,9 @@ class Tree:
 
     def add_binned(self, by_row, scores, n_threads):
         """Add the values of binned rows to `scores`, (n_rows, n_outputs), in place."""
+        threads = threads_for(10 * len(by_row), n_threads)
         _predictor.add_tree_binned(
-            by_row, self.nodes, _at_least_one(self.bitsets), self.values, scores, n_threads
+            by_row, self.nodes, _at_least_one(self.bitsets), self.values, scores, threads
         )
 
 
@@ -108,6 +110,7 @@ class Forest:
         ----------
         rounds : ndarray of int of shape (n_outputs,)
         """
+        self.__dict__.pop("_cache", None)
         rounds = np.asarray(rounds)
         kept = self.trees[: int(rounds.max())]
         self.trees[:] = [
@@ -127,12 +130,14 @@ class Forest:
         -------
         ndarray of float64 of shape (n_rows, n_outputs)
         """
+        X = _whole_strides(X)
         scores = np.tile(self.base_score, (X.shape[0], 1))
         self._packed(0, len(self.trees)).add_to(X, scores, n_threads)
         return scores
 
     def staged_raw_predict(self, X, n_threads):
         """Scores after each round; each array is yielded once and not changed later."""
+        X = _whole_strides(X)
         scores = np.tile(self.base_score, (X.shape[0], 1))
         for number in range(len(self.trees)):
             self._packed(number, number + 1).add_to(X, scores, n_threads)
@@ -140,11 +145,17 @@ class Forest:
 
     def apply(self, X, n_threads):
         """The leaf each raw row reaches in each tree: int32 (n_rows, n_trees)."""
+        X = _whole_strides(X)
         leaves = np.zeros((X.shape[0], len(self.trees)), dtype=np.int32)
         packed = self._packed(0, len(self.trees))
         if leaves.size:
             _predictor.predict_leaves(
-                X, packed.nodes, packed.roots, packed.bitsets, leaves, n_threads
+                X,
+                packed.nodes,
+                packed.roots,
+                packed.bitsets,
+                leaves,
+                threads_for(10 * leaves.size, n_threads),
             )
         return leaves
 
@@ -227,8 +238,14 @@ class PackedTrees:
                 self.bitsets,
                 self.values,
                 scores,
-                n_threads,
+                threads_for(10 * len(X) * len(self.roots), n_threads),
             )
+
+
+def _whole_strides(X):
+    """X, copied if its strides are no whole number of elements, as in a packed record array."""
+    odd = any(stride % X.itemsize for stride in X.strides)
+    return np.ascontiguousarray(X) if odd else X
 
 
 def _within(positions, least, end):
