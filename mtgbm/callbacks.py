@@ -69,8 +69,9 @@ class History(Callback):
 
     def validation_scores(self):
         """Scores of all rounds so far: (n_rounds, n_tasks), (0, 0) before the first."""
-        curves = list(self.results_.get("validation", {}).values())
-        return np.array(curves).T if curves else np.empty((0, 0))
+        curves = self.results_.get("validation", {}).items()
+        watched = [curve for key, curve in curves if key.endswith(f":{self.metric}")]
+        return np.array(watched).T if watched else np.empty((0, 0))
 
 
 class EarlyStopping(Callback):
@@ -107,8 +108,10 @@ class EarlyStopping(Callback):
         n_curves = 1 + len(self.task_weights)
         self._best = np.full(n_curves, -np.inf)
         self._best_round = np.zeros(n_curves, dtype=int)
-        self._n_rounds = 0
-        for scores in self.history.validation_scores():
+        earlier = self.history.validation_scores()
+        # Rounds of an earlier fit without validation rows count, though they have no score.
+        self._n_rounds = len(round.forest.trees) - len(earlier)
+        for scores in earlier:
             self._observe(scores)
 
     def on_round_end(self, round):
@@ -131,8 +134,9 @@ class EarlyStopping(Callback):
 
         A task that never had a score keeps the rounds of the combination.
         """
-        overall, own = self._best_round[0], self._best_round[1:]
-        return int(overall), np.where(np.isfinite(self._best[1:]), own, overall)
+        has_score = np.isfinite(self._best)
+        overall = self._best_round[0] if has_score[0] else self._n_rounds
+        return int(overall), np.where(has_score[1:], self._best_round[1:], overall)
 
 
 class Progress(Callback):

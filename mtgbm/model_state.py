@@ -7,6 +7,8 @@ teach `check` to read the older form; pickles of every format stay in the tests.
 from importlib.metadata import PackageNotFoundError, version
 
 FORMAT = 1
+#: What a fitted estimator predicts with: all of it or none.
+PARTS = ("forest_", "_mapper", "_reader", "_encoder", "_objective", "classes_")
 
 
 def stamp(state):
@@ -20,8 +22,8 @@ def check(state, name):
     Raises
     ------
     ValueError
-        If it is not the state of an mtgbm estimator, was written by a newer one, or its forest
-        does not hold together.
+        If it is not the state of an mtgbm estimator, was written by a newer one, a part of it is
+        missing, or its forest does not hold together.
     """
     if not isinstance(state, dict) or "_mtgbm_format" not in state:
         raise ValueError(f"this is not the saved state of a {name}: it has no format stamp.")
@@ -32,7 +34,10 @@ def check(state, name):
             f"this {name} was saved by mtgbm {by} in format {written}; mtgbm {installed_version()} "
             f"reads formats up to {FORMAT}. Upgrade mtgbm to load it."
         )
-    if "forest_" in state:
+    missing = [part for part in PARTS if part not in state]
+    if missing and len(missing) < len(PARTS):
+        raise ValueError(f"the saved model is corrupt: it has no {', '.join(missing)}.")
+    if not missing:
         state["forest_"].check()
     return state
 

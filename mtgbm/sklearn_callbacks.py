@@ -1,5 +1,8 @@
 """scikit-learn's callbacks (version 1.9 and later), where the installed version has them."""
 
+import copy
+from dataclasses import replace
+
 from mtgbm.callbacks import Callback
 
 try:
@@ -43,7 +46,7 @@ class SklearnCallbacks(Callback):
         return bool(
             task.call_on_fit_task_end(
                 estimator=self.estimator,
-                reconstruction_attributes=lambda: self.fitted_attributes(round),
+                reconstruction_attributes=lambda: self._snapshot(round),
                 **self.data,
             )
         )
@@ -51,9 +54,19 @@ class SklearnCallbacks(Callback):
     def on_train_end(self, round):
         self._fit.call_on_fit_task_end(
             estimator=self.estimator,
-            reconstruction_attributes=lambda: self.fitted_attributes(round),
+            reconstruction_attributes=lambda: self._snapshot(round),
             **self.data,
         )
+
+    def _snapshot(self, round):
+        """The model of this moment, which later rounds must not reach."""
+        attributes = self.fitted_attributes(round)
+        forest = attributes["forest_"]
+        return {
+            **attributes,
+            "forest_": replace(forest, trees=list(forest.trees)),
+            "evals_result_": copy.deepcopy(attributes["evals_result_"]),
+        }
 
 
 def has_callbacks(estimator):
