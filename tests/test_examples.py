@@ -1,0 +1,100 @@
+"""The examples and the README's code run as a newcomer runs them, only smaller."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import matplotlib.image
+import pytest
+
+from mtgbm.datasets import load_flights
+
+ROOT = Path(__file__).parents[1]
+TASKS = ["arr_late_15", "dep_late_15", "arr_late_60", "dep_late_60", "cancelled"]
+PLOTS = {
+    "flights": ["roc", "precision_recall", "training", "importance"],
+    "plots": ["ranking", "learning", "importance", "calibration", "rounds"],
+}
+
+
+def run_example(name, *arguments, **environment):
+    command = [sys.executable, ROOT / "examples" / f"{name}.py", *map(str, arguments)]
+    environment = os.environ | {"MPLBACKEND": "agg"} | environment
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def rows_of_table(output):
+    """The words of each line that starts with a task's name, by that name."""
+    lines = [line.split() for line in output.splitlines()]
+    return {words[0]: words[1:] for words in lines if words and words[0] in TASKS}
+
+
+def assert_is_picture(path):
+    pixels = matplotlib.image.imread(path)
+    assert min(pixels.shape[:2]) > 300
+    assert pixels.std() > 0.02  # not blank
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory):
+    """Output and folder of the small run that all tests of the example look at."""
+    folder = tmp_path_factory.mktemp("flights")
+    output = run_example("flights", "--rows", 4000, "--rounds", 8, "--grid", "--out", folder)
+    return output, folder
+
+
+def test_flights_prints_both_ways_for_every_task(flights):
+    output, _ = flights
+    table = rows_of_table(output)
+    assert list(table) == TASKS
+    for auc, dedicated_auc, *_ in table.values():
+        assert 0.5 < float(auc) < 1
+        assert 0.5 < float(dedicated_auc) < 1
+
+
+def test_flights_searches_a_grid(flights):
+    output, _ = flights
+    assert re.search(r"best: \{'model__reg_lambda': \d+, 'model__weighting__sub_weight'", output)
+
+
+@pytest.mark.parametrize("name", PLOTS["flights"])
+def test_flights_saves_its_plots(flights, name):
+    _, folder = flights
+    assert_is_picture(folder / f"flights_{name}.png")
+
+
+def test_flights_saves_a_model_that_another_process_can_use(flights):
+    _, folder = flights
+    pipeline = joblib.load(folder / "flights.joblib")
+    X, _ = load_flights(return_X_y=True)
+    assert pipeline["model"].task_names_ == TASKS
+    assert pipeline.predict_proba(X[:10]).shape == (10, 5)
+
+
+def test_partial_labels_prints_a_line_for_each_share():
+    output = run_example("partial_labels", "--rows", 8000, "--rounds", 10)
+    rows = [line.split() for line in output.splitlines() if "%" in line.split()[0]]
+    assert [row[0] for row in rows] == ["100%", "30%", "10%", "3%"]
+    counts = [int(row[1]) for row in rows]
+    assert counts == sorted(counts, reverse=True)
+    assert all(0.4 < float(auc) < 1 for row in rows for auc in row[2:])
+
+
+def test_plots_draws_every_figure(tmp_path):
+    output = run_example("plots", OUT=str(tmp_path), ROWS="4000", ROUNDS="8")
+    assert list(rows_of_table(output)) == TASKS
+    for name in PLOTS["plots"]:
+        assert_is_picture(tmp_path / f"{name}.png")
+
+
+def test_the_code_of_the_readme_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    scope = {}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert scope["probabilities"].shape == (10_000, 5)
+    assert list(rows_of_table(capsys.readouterr().out)) == TASKS
