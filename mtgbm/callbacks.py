@@ -45,13 +45,15 @@ class History(Callback):
         What the split search of each round used.
     """
 
-    def __init__(self, scorer, metric, training_weights=None, *, training=False, results=None):
+    def __init__(
+        self, scorer, metric, training_weights=None, *, training=False, results=None, weights=()
+    ):
         self.scorer = scorer
         self.metric = metric
         self.training_weights = training_weights
         self.training = training
         self.results_ = results or {}
-        self.weights_ = []
+        self.weights_ = list(weights)
 
     def on_round_end(self, round):
         self.weights_.append(round.weights)

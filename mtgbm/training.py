@@ -36,7 +36,8 @@ class Training:
         self.objective = TaskObjectives(encoder.tasks_, _check_positive(positive_weights))
         self.scorer = RoundScorer(estimator.eval_metric, self.objective)
         self.deciding = deciding_weights(estimator.early_stopping_task, self.main_task, names)
-        self.criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)()
+        criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)
+        self.criterion = criterion(self.objective.position_in_task)
         self.weighting = self._resolve_weighting()
         self.monotone = self._resolve_monotone(len(reader.is_categorical_))
 
@@ -117,14 +118,16 @@ class Training:
                 f"warm_start: n_estimators={old.n_estimators} is less than the "
                 f"{len(old.forest_.trees)} rounds the model has; raise it."
             )
-        same = old.task_names_ == self.encoder.task_names_ and all(
-            np.array_equal(a, b)
-            for a, b in zip(old._encoder.classes_, self.encoder.classes_, strict=False)
+        same_tasks = old._encoder.tasks_ == self.encoder.tasks_ and all(
+            map(np.array_equal, old._encoder.classes_, self.encoder.classes_)
         )
-        if not same or old._reader.categories_ != self.reader.categories_:
+        same_features = old._reader.categories_ == self.reader.categories_ and np.array_equal(
+            old._reader.is_categorical_, self.reader.is_categorical_
+        )
+        if not (same_tasks and same_features):
             raise ValueError(
-                "warm_start: tasks, classes and categories must be those of the first fit; set "
-                "warm_start=False to start anew."
+                "warm_start: tasks, classes, features and categories must be those of the first "
+                "fit; set warm_start=False to start anew."
             )
 
     def _base_scores(self, labels, weights):
@@ -156,6 +159,9 @@ class Training:
             weights,
             training=estimator.track_training_score,
             results=self._earlier_results(),
+            weights=estimator.weights_history_[: len(self.forest.trees)]
+            if self.forest.trees
+            else (),
         )
         return Boosting(
             objective=self.objective,

@@ -221,22 +221,21 @@ def subtract_histogram(
 def combine_outputs(
     const float[:, ::1] vectors,       # IN (n_rows, lanes of all outputs)
     const double[::1] weights,         # IN (n_outputs,)
-    float[:, ::1] combined,            # OUT (n_rows, lanes of one output): sum w g, sum w h
+    const int32_t[::1] into,           # IN (n_outputs,) the combined output each is added to
+    int n_combined,
+    float[:, ::1] combined,            # OUT (n_rows, lanes of the combined outputs)
     int n_threads,
 ):
-    """The row vectors of one output that stands for all of them."""
+    """The row vectors of few outputs that stand for all: sums of w g and of w h."""
     cdef:
         int n_outputs = weights.shape[0], k
         Py_ssize_t i
-        double g, h
     for i in prange(vectors.shape[0], nogil=True, schedule="static", num_threads=n_threads):
-        g = 0.0
-        h = 0.0
+        for k in range(2 * n_combined):
+            combined[i, k] = 0.0
         for k in range(n_outputs):
-            g = g + weights[k] * vectors[i, k]
-            h = h + weights[k] * vectors[i, n_outputs + k]
-        combined[i, 0] = <float> g
-        combined[i, 1] = <float> h
+            combined[i, into[k]] += <float> (weights[k] * vectors[i, k])
+            combined[i, n_combined + into[k]] += <float> (weights[k] * vectors[i, n_outputs + k])
 
 
 def fill_histogram_naive(binned, rows, vectors, features, offsets, histogram):

@@ -40,6 +40,7 @@ class TaskObjectives:
             list(range(end - size, end)) for end, size in zip(ends, sizes, strict=True)
         ]
         self.task_of_output = np.repeat(np.arange(len(self.tasks)), sizes)
+        self.position_in_task = np.concatenate([np.arange(n, dtype=np.int32) for n in sizes])
         self._parts = list(self._build(positive_weights))
 
     def _build(self, positive_weights):

@@ -200,8 +200,7 @@ def test_a_task_without_any_label(refuses, make_data):
     refuses("task 'task_0' has no label", fit={"Y": np.full(300, np.nan)})
 
 
-def test_a_task_that_is_masked_or_weighs_nothing(refuses, make_data):
-    _, Y = make_data()
+def test_a_task_that_is_masked_or_weighs_nothing(refuses):
     kept = np.tile([True, False, True], (300, 1))
     refuses("task 'task_1' has no label", fit={"label_mask": kept})
     refuses("task 'task_1' has no label", fit={"task_weight": kept.astype(float)})

@@ -97,7 +97,8 @@ def grow(row_vectors, fit_mapper):
         free = {"min_child_samples": 1, "min_child_weight": 0.0}
         grower = TreeGrower(binned, mapper, GrowthRules(**(free | rules)), n_threads, monotone)
         weights = np.ones(g.shape[1]) if weights is None else np.asarray(weights, dtype=float)
-        seen, seen_weights = CRITERIA[criterion]().structure(vectors, weights, n_threads)
+        positions = np.zeros(len(weights), np.int32)
+        seen, seen_weights = CRITERIA[criterion](positions).structure(vectors, weights, n_threads)
         rows = np.arange(len(X)) if rows is None else rows
         columns = np.arange(X.shape[1]) if columns is None else columns
         structure = grower.grow(
@@ -141,7 +142,7 @@ def boost(fit_mapper):
         rules = GrowthRules(**({"min_child_samples": 1} | rules))
         Boosting(
             objective=objective,
-            criterion=CRITERIA[criterion](),
+            criterion=CRITERIA[criterion](objective.position_in_task),
             weighting=weighting or FixedWeighting(),
             main_task=0,
             learning_rate=learning_rate,

@@ -115,17 +115,24 @@ def test_subtraction_gives_the_other_child(variant, binned):
     np.testing.assert_array_equal(parent[filled], larger[filled])
 
 
-@pytest.mark.parametrize("n_outputs", [1, 3, 20])
-def test_combined_output_is_the_weighted_sum(variant, n_outputs):
+@pytest.mark.parametrize("into", [[0], [0, 0, 0], [0, 1, 2, 0, 0, 1]])
+def test_combined_outputs_are_weighted_sums(variant, into):
+    """The last case: a task of three classes, a binary one, a task of two outputs."""
+    n_outputs, n_combined = len(into), max(into) + 1
     rng = np.random.default_rng(n_outputs)
-    vectors, combined = empty_vectors(50, n_outputs), empty_vectors(50, 1)
+    vectors, combined = empty_vectors(50, n_outputs), empty_vectors(50, n_combined)
     vectors[:, : 2 * n_outputs] = rng.normal(size=(50, 2 * n_outputs))
     weights = rng.random(n_outputs)
-    variant("mtgbm.engine._histogram").combine_outputs(vectors, weights, combined, 2)
+    variant("mtgbm.engine._histogram").combine_outputs(
+        vectors, weights, np.array(into, np.int32), n_combined, combined, 2
+    )
+    table = weights[:, None] * (np.array(into)[:, None] == np.arange(n_combined))
     g, h = vectors[:, :n_outputs], vectors[:, n_outputs : 2 * n_outputs]
-    np.testing.assert_allclose(combined[:, 0], g @ weights, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(combined[:, 1], h @ weights, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(combined[:, 2:], np.tile([1.0, 0.0], (50, 1)))
+    np.testing.assert_allclose(combined[:, :n_combined], g @ table, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        combined[:, n_combined : 2 * n_combined], h @ table, rtol=1e-5, atol=1e-6
+    )
+    assert (combined[:, 2 * n_combined] == 1).all()
 
 
 @pytest.mark.parametrize(
