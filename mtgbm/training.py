@@ -95,7 +95,7 @@ class Training:
         estimator = self.estimator
         if estimator.warm_start and hasattr(estimator, "forest_"):
             self._check_same_model()
-            self.mapper = estimator._mapper
+            self.mapper = estimator._mapper.for_more_rows(matrix)
             self.forest = Forest(
                 estimator.forest_.base_score,
                 estimator.forest_.n_features,

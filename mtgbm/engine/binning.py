@@ -1,5 +1,6 @@
 """From raw features to bins: which thresholds, which categories, what is missing."""
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -84,6 +85,12 @@ class BinMapper:
         self.thresholds_ = _pad(thresholds)
         self.has_missing_ = self._find_missing(X)
         return self
+
+    def for_more_rows(self, X):
+        """The same bins for training on X: features that miss values only there may do so."""
+        mapper = copy.copy(self)
+        mapper.has_missing_ = self.has_missing_ | self._find_missing(X)
+        return mapper
 
     def _draw(self, X):
         """A dense float sample, all rows if they are few."""

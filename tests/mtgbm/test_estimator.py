@@ -292,6 +292,23 @@ def test_a_warm_start_goes_on_where_it_stopped(make_data, make_model):
     assert twice.best_iteration_ == 12
 
 
+def test_a_warm_start_learns_a_side_for_values_that_were_never_missing_before(
+    make_data, make_model
+):
+    X, Y = make_data()
+    model = make_model(n_estimators=2, warm_start=True).fit(X, Y)
+    holes = X.copy()
+    holes[Y[:, 0] == 1, 0] = np.nan
+    model.set_params(n_estimators=30).fit(holes, Y)
+    later = np.concatenate([tree.counts[:1] for tree in model.forest_.trees])
+    assert_array_equal(later, len(X))
+    for tree in model.forest_.trees[2:]:
+        inner = tree.nodes["leaf"] < 0
+        left, right = tree.nodes["left"][inner], tree.nodes["right"][inner]
+        assert_array_equal(tree.counts[left] + tree.counts[right], tree.counts[inner])
+    assert roc_auc_score(Y[:, 0], model.predict_proba(holes)[:, 0]) > 0.999
+
+
 def test_without_warm_start_a_second_fit_starts_anew(make_data, make_model):
     X, Y = make_data()
     model = make_model().fit(X[:, :3], Y[:, :2])

@@ -47,7 +47,8 @@ for n_tasks in (1, 3, 9):
         binned = mapper.transform(X)
         objective = TaskObjectives(tasks, np.ones(len(tasks)))
         forest = Forest(objective.base_scores(labels, None), 6)
-        Boosting(objective, criterion(objective.position_in_task), FixedWeighting(), 0, 0.3, Sampling(), rng, 2).run(
+        seen = criterion(objective.position_in_task)
+        Boosting(objective, seen, FixedWeighting(), 0, 0.3, Sampling(), rng, 2).run(
             forest, TreeGrower(binned, mapper, GrowthRules(reg_lambda=1.0), 2),
             LabelledTable(binned, labels), 3)
         assert len(forest.trees) == 3
