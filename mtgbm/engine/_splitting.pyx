@@ -365,6 +365,19 @@ cdef void _split_categorical(
             _scan_subsets(cells, order, n_sorted, node, rules, scratch, best)
 
 
+cdef double _least_gain(const node_view *node, const rules_t *rules) noexcept nogil:
+    """What a split must exceed: min_split_gain, and the rounding of the scores it is made of.
+
+    Where every row of a node has the same gradient, gains are nothing but rounding.
+    """
+    cdef:
+        int k
+        double score = 0.0
+    for k in range(node.n_outputs):
+        score += node.weights[k] * fabs(_node_score(k, node, rules))
+    return max(rules.min_split_gain, 1e-11 * score)
+
+
 cdef void _split_feature(
     const double *histogram, const feature_t *feature, int32_t column, const node_view *node,
     const rules_t *rules, scratch_t *scratch, split_t *best,
@@ -378,7 +391,7 @@ cdef void _split_feature(
         _split_categorical(cells, feature, node, rules, scratch, best)
     else:
         _split_numeric(cells, feature, node, rules, scratch, best)
-    if best.gain <= rules.min_split_gain:
+    if best.gain <= _least_gain(node, rules):
         best.gain = -INFINITY
 
 
