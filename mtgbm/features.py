@@ -41,43 +41,25 @@ class FeatureReader:
 
     def fit_transform(self, estimator, X):
         """Learn the categories of X, record its names on `estimator`, and read it."""
-        if frame_library(X) is not None:
-            check_distinct(X.columns, "Two columns of X share a name")
-        validate_data(estimator, X, reset=True, skip_check_array=True)
         self.categories_ = {}
-        self.is_categorical_ = None
-        matrix = self._read(estimator, X, fit=True)
-        if self.is_categorical_ is None:
+        if frame_library(X) is None:
+            matrix = _read_array(estimator, X, reset=True)
             self.is_categorical_ = self._chosen(X, matrix.shape[1])
-        return matrix
+            return matrix
+        check_distinct(X.columns, "Two columns of X share a name")
+        validate_data(estimator, X, reset=True, skip_check_array=True)
+        self.is_categorical_ = self._chosen(X, X.shape[1])
+        self._refuse_text(X)
+        return self._read_frame(X, fit=True)
 
     def transform(self, estimator, X):
         """Read other rows; names and number of columns must be those of `fit`."""
         if frame_library(X) is None:
-            return validate_data(
-                estimator,
-                X,
-                reset=False,
-                dtype=FLOATS,
-                accept_sparse="csr",
-                ensure_all_finite="allow-nan",
-            )
+            return _read_array(estimator, X, reset=False)
         validate_data(estimator, X, reset=False, skip_check_array=True)
-        return self._read(estimator, X, fit=False)
+        return self._read_frame(X, fit=False)
 
-    def _read(self, estimator, X, fit):
-        if frame_library(X) is None:
-            return validate_data(
-                estimator,
-                X,
-                reset=fit,
-                dtype=FLOATS,
-                accept_sparse="csr",
-                ensure_all_finite="allow-nan",
-            )
-        if fit:
-            self.is_categorical_ = self._chosen(X, X.shape[1])
-            self._refuse_text(X)
+    def _read_frame(self, X, fit):
         if self.is_categorical_.any() or not _all_numeric(X):
             X = self._number_categories(X, fit)
         return check_array(X, dtype=FLOATS, ensure_all_finite="allow-nan", input_name="X")
@@ -131,6 +113,18 @@ class FeatureReader:
         known = {category: code for code, category in enumerate(self.categories_[position])}
         table = np.array([known.get(category, np.nan) for category in categories] + [np.nan])
         return table[codes]
+
+
+def _read_array(estimator, X, reset):
+    """An array or sparse matrix as scikit-learn checks it."""
+    return validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=FLOATS,
+        accept_sparse="csr",
+        ensure_all_finite="allow-nan",
+    )
 
 
 def _all_numeric(X):
