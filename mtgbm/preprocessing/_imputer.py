@@ -57,7 +57,7 @@ class MissingValueImputer(FileArtifact, OneToOneFeatureMixin, TransformerMixin, 
     impute_dict_ : dict
         Column name to fill value, in the order of the columns.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if X had string column names.
 
     Notes

@@ -81,7 +81,7 @@ class RiskTableEncoder(FileArtifact, OneToOneFeatureMixin, TransformerMixin, Bas
     task_names_ : list of str
         The columns of a DataFrame `y`, the name of a Series, or task0, task1, ...
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if X had string column names.
 
     Notes
