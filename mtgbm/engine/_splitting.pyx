@@ -75,7 +75,7 @@ cdef struct node_view:
 
 # Scratch of one feature's search; MAX_BINS wide rows.
 cdef struct scratch_t:
-    double *left                # (2 * n_outputs + 1, MAX_BINS) prefix sums, lane by lane
+    double *left                # (lanes, MAX_BINS) prefix sums, lane by lane
     double *gain                # (MAX_BINS,)
     double *votes               # (MAX_BINS,) > 0 where any output votes
     double *allowed             # (MAX_BINS,) 0 where a monotone constraint forbids the split
@@ -143,16 +143,31 @@ cdef inline double _node_score(
 cdef void _prefix_sums(
     const double *cells, int n_bins, const double *start, const node_view *node, double *left,
 ) noexcept nogil:
-    """left[lane][bin]: the cells 0 .. bin, on top of `start` (the missing bin, or nothing)."""
+    """left[lane][bin]: the cells 0 .. bin, on top of `start` (the missing bin, or nothing).
+
+    Four lanes at a time, since each addition must wait for the one before it in its lane.
+    """
     cdef:
-        int used = 2 * node.n_outputs + 1
         int lane, bin
-        double running
-    for lane in range(used):
-        running = start[lane] if start != NULL else 0.0
+        double a, b, c, d
+        const double *cell
+        double *to
+    for lane in range(0, node.lanes, 4):
+        to = left + lane * MAX_BINS
+        a = start[lane] if start != NULL else 0.0
+        b = start[lane + 1] if start != NULL else 0.0
+        c = start[lane + 2] if start != NULL else 0.0
+        d = start[lane + 3] if start != NULL else 0.0
         for bin in range(n_bins):
-            running += cells[bin * node.lanes + lane]
-            left[lane * MAX_BINS + bin] = running
+            cell = cells + bin * node.lanes + lane
+            a += cell[0]
+            b += cell[1]
+            c += cell[2]
+            d += cell[3]
+            to[bin] = a
+            to[MAX_BINS + bin] = b
+            to[2 * MAX_BINS + bin] = c
+            to[3 * MAX_BINS + bin] = d
 
 
 cdef void _add_output_gains(
@@ -422,7 +437,7 @@ def find_splits(
         int n_groups = min(n_threads, n_columns)
         int group, i, best = -1
         double *memory
-        Py_ssize_t per_group = (used + 4) * MAX_BINS + 2 * used
+        Py_ssize_t per_group = (histogram.shape[1] + 4) * MAX_BINS + 2 * used
     memory = <double *> malloc(n_groups * per_group * sizeof(double))
     if memory == NULL:
         raise MemoryError("no memory for the scratch of the split search")
@@ -452,7 +467,7 @@ cdef void _split_group(
         node_view node
         scratch_t scratch
     scratch.left = memory
-    scratch.gain = memory + used * MAX_BINS
+    scratch.gain = memory + lanes * MAX_BINS
     scratch.votes = scratch.gain + MAX_BINS
     scratch.allowed = scratch.votes + MAX_BINS
     scratch.key = scratch.allowed + MAX_BINS
