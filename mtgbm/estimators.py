@@ -1,7 +1,6 @@
 """The scikit-learn estimator. It reads tables and labels; the engine does the learning."""
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -359,9 +358,12 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     def staged_raw_predict(self, X):
         """Yield `raw_predict` after each round."""
         matrix = self._read(X)
-        matrix = matrix.toarray() if sparse.issparse(matrix) else matrix
-        matrix = self._mapper.encode_categories(matrix)
-        yield from self.forest_.staged_raw_predict(matrix, effective_n_threads(self.n_jobs))
+        threads = effective_n_threads(self.n_jobs)
+        raw = np.tile(self.forest_.base_score, (matrix.shape[0], 1))
+        for number in range(len(self.forest_.trees)):
+            for rows, block in self._mapper.blocks(matrix):
+                self.forest_.add_round(number, block, raw[rows], threads)
+            yield raw.copy()
 
     def predict_proba(self, X):
         """Probabilities of the tasks.

@@ -3,6 +3,7 @@
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -67,7 +68,7 @@ class BinMapper:
         """
         sample = self._draw(X)
         with ThreadPoolExecutor(self.n_threads) as pool:
-            columns = list(pool.map(self._fit_column, sample.T, self.is_categorical))
+            columns = list(pool.map(partial(self._fit_column, sample), range(X.shape[1])))
         self.categories_ = {
             feature: bins for feature, bins in enumerate(columns) if self.is_categorical[feature]
         }
@@ -93,15 +94,16 @@ class BinMapper:
         return mapper
 
     def _draw(self, X):
-        """A dense float sample, all rows if they are few."""
+        """A sample of the rows, all if they are few, in a form that gives columns quickly."""
         if X.shape[0] > self.subsample:
             X = X[np.sort(self.rng.choice(X.shape[0], self.subsample, replace=False))]
-        return X.toarray() if sparse.issparse(X) else X
+        return X.tocsc() if sparse.issparse(X) else X
 
-    def _fit_column(self, column, categorical):
+    def _fit_column(self, sample, feature):
+        column = sample[:, [feature]].toarray() if sparse.issparse(sample) else sample[:, feature]
         present = column[~np.isnan(column)].astype(np.float64)
         values, counts = np.unique(present, return_counts=True)
-        if categorical:
+        if self.is_categorical[feature]:
             return frequent_categories(values, counts, self.max_bin)
         return quantile_thresholds(values, counts, self.max_bin)
 

@@ -137,11 +137,14 @@ class Forest:
 
     def staged_raw_predict(self, X, n_threads):
         """Scores after each round; each array is yielded once and not changed later."""
-        X = _whole_strides(X)
         scores = np.tile(self.base_score, (X.shape[0], 1))
         for number in range(len(self.trees)):
-            self._packed(number, number + 1).add_to(X, scores, n_threads)
+            self.add_round(number, X, scores, n_threads)
             yield scores.copy()
+
+    def add_round(self, number, X, scores, n_threads):
+        """Add the values of one round to the scores of raw rows, in place."""
+        self._packed(number, number + 1).add_to(_whole_strides(X), scores, n_threads)
 
     def apply(self, X, n_threads):
         """The leaf each raw row reaches in each tree: int32 (n_rows, n_trees)."""

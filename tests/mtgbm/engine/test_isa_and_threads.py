@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from mtgbm.engine import _openmp
+from mtgbm.engine import _openmp, _spinning
 from mtgbm.engine._common import supported_instruction_sets
 from mtgbm.engine._isa import ENVIRONMENT_VARIABLE, INSTRUCTION_SET, choose_instruction_set
 from mtgbm.engine.boosting import Sampling
@@ -194,3 +194,28 @@ def test_limits_of_threadpoolctl_are_kept():
     with threadpool_limits(1, user_api="openmp"):
         assert _openmp.max_threads() == 1
         assert effective_n_threads(-1) == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seen"),
+    [
+        ({}, "3000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_openmp_is_loaded_with_short_spinning_unless_the_user_chose(monkeypatch, chosen, seen):
+    for name in _spinning.USER_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    at_load = []
+    monkeypatch.setattr(
+        _spinning.importlib,
+        "import_module",
+        lambda name: at_load.append((name, os.environ.get("GOMP_SPINCOUNT"))),
+    )
+    _spinning.load_openmp()
+    assert at_load == [("mtgbm.engine._openmp", seen)]
+    assert dict(os.environ) == before
