@@ -57,6 +57,18 @@ def test_sparse_zeros_are_zeros(make_model):
     assert_array_equal(model.predict_proba(X.toarray()), dense.predict_proba(X))
 
 
+def test_sparse_rows_are_made_dense_block_by_block(make_model, monkeypatch):
+    X = sparse.random_array((400, 6), density=0.3, rng=0, format="csr")
+    Y = np.column_stack([X[:, [0]].toarray() > 0, X[:, [1]].toarray() > 0.5]).astype(float)
+    expected = make_model().fit(X.toarray(), Y)
+    monkeypatch.setattr("mtgbm.engine.binning.BLOCK_ROWS", 64)
+    model = make_model().fit(X, Y)
+    assert_array_equal(model.raw_predict(X), expected.raw_predict(X.toarray()))
+    stages = zip(model.staged_raw_predict(X), expected.staged_raw_predict(X.toarray()), strict=True)
+    for stage, other in stages:
+        assert_array_equal(stage, other)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.int64, np.uint16, bool])
 def test_the_dtype_of_the_same_values_does_not_matter(make_data, make_model, dtype):
     X, Y = make_data()
