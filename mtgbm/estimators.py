@@ -359,11 +359,7 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         """Yield `raw_predict` after each round."""
         matrix = self._read(X)
         threads = effective_n_threads(self.n_jobs)
-        raw = np.tile(self.forest_.base_score, (matrix.shape[0], 1))
-        for number in range(len(self.forest_.trees)):
-            for rows, block in self._mapper.blocks(matrix):
-                self.forest_.add_round(number, block, raw[rows], threads)
-            yield raw.copy()
+        yield from self.forest_.staged_raw_predict(matrix, threads, self._mapper.blocks)
 
     def predict_proba(self, X):
         """Probabilities of the tasks.

@@ -135,16 +135,22 @@ class Forest:
         self._packed(0, len(self.trees)).add_to(X, scores, n_threads)
         return scores
 
-    def staged_raw_predict(self, X, n_threads):
-        """Scores after each round; each array is yielded once and not changed later."""
+    def staged_raw_predict(self, X, n_threads, blocks=None):
+        """Scores after each round; each array is yielded once and not changed later.
+
+        Parameters
+        ----------
+        X : as in `raw_predict`, or whatever `blocks` takes
+        n_threads : int
+        blocks : callable, optional
+            ``blocks(X)`` yields (rows, part of X as in `raw_predict`); X in one part by default.
+        """
         scores = np.tile(self.base_score, (X.shape[0], 1))
         for number in range(len(self.trees)):
-            self.add_round(number, X, scores, n_threads)
+            packed = self._packed(number, number + 1)
+            for rows, block in [(slice(None), X)] if blocks is None else blocks(X):
+                packed.add_to(_whole_strides(block), scores[rows], n_threads)
             yield scores.copy()
-
-    def add_round(self, number, X, scores, n_threads):
-        """Add the values of one round to the scores of raw rows, in place."""
-        self._packed(number, number + 1).add_to(_whole_strides(X), scores, n_threads)
 
     def apply(self, X, n_threads):
         """The leaf each raw row reaches in each tree: int32 (n_rows, n_trees)."""
