@@ -21,7 +21,7 @@ def run(module, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["flights", "fit", "kernels"])
+@pytest.mark.parametrize("module", ["flights", "peers", "kernels"])
 def test_help_says_how_to_run_it(module):
     assert f"python -m benchmarks.{module} " in run(module, "--help")
 
@@ -44,21 +44,90 @@ def test_flights(tmp_path):
         assert max(results["mean"][side]["rounds"]) <= 5
 
 
-def test_fit(tmp_path):
-    file = tmp_path / "fit.json"
-    printed = run(
-        *("fit", "--rows", 3000, "--features", 6, "--tasks", 2, "--rounds", 5, "--threads", 1),
-        *("--repeats", 1, "--all-tasks", "--json", file),
+TINY = ("--features", 6, "--rounds", 5, "--threads", 1, "--repeats", 1)
+
+
+def test_peers(tmp_path):
+    """Every kind of contender that needs no peer beyond those of the tests."""
+    file, plot = tmp_path / "peers.json", tmp_path / "peers.png"
+    names = (
+        *("mtgbm", "mtgbm, float", "lightgbm, one task", "lightgbm quantised, each task"),
+        "sklearn, each task",
     )
-    runs = json.loads(file.read_text())["runs"]
-    assert set(runs) == {"mtgbm", "lightgbm", "lightgbm, each task"}
-    for name, results in runs.items():
-        assert f"\n{name}  " in printed
-        assert len(results) == 1
-        assert results[0]["auc"] > 0.6
-        assert results[0]["seconds"] > 0
-    ratio = runs["mtgbm"][0]["seconds"] / runs["lightgbm"][0]["seconds"]
-    assert f"{ratio:.2f}" in printed
+    printed = run(
+        *("peers", *TINY, "--rows", 3000, "--tasks", 2, "--skew", 0.5, "--missing", 0.1, "--quiet"),
+        *("--only", *names, "--json", file, "--plot", plot),
+    )
+    report = json.loads(file.read_text())
+    assert report["versions"]["lightgbm"]
+    assert [run["contender"] for run in report["runs"]] == list(names)
+    for result in report["runs"]:
+        assert printed.count(f"\n{result['contender']}  ") >= 1
+        assert min(result["auc_mean"], result["auc_first_task"]) > 0.6
+        no_such_step = {key for key, value in result.items() if value is None}
+        learns_one = result["auc_mean"] == result["auc_first_task"]
+        assert learns_one == (result["contender"] == "lightgbm, one task")
+        if result["contender"].startswith("sklearn"):
+            assert no_such_step == {"bare_row_seconds", "binning_seconds"}
+        else:
+            assert not no_such_step
+    ours, _, theirs, *_ = report["runs"]
+    assert f"{ours['fit_seconds'] / theirs['fit_seconds']:.3f}" in printed
+    assert plot.stat().st_size > 0
+
+
+def test_peers_sweep(tmp_path):
+    """One line a value, and an exponent that can be worked out from the runs."""
+    file, plot = tmp_path / "sweep.json", tmp_path / "sweep.png"
+    printed = run(
+        *("peers", *TINY, "--tasks", 1, "--only", "mtgbm", "--sweep", "rows", 1000, 4000),
+        *("--json", file, "--plot", plot),
+    )
+    small, large = json.loads(file.read_text())["runs"]
+    assert (small["rows"], large["rows"]) == (1000, 4000)
+    exponent = np.log(large["fit_seconds"] / small["fit_seconds"]) / np.log(4)
+    assert printed.rstrip().endswith(f"{exponent:.2f}")
+    assert plot.stat().st_size > 0
+
+
+def test_peers_that_are_missing_are_named():
+    script = (
+        "import runpy, sys\n"
+        "sys.modules['catboost'] = None\n"
+        "sys.argv[1:] = ['--only', 'catboost, one model']\n"
+        "runpy.run_module('benchmarks.peers', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "catboost cannot be imported: catboost, one model" in done.stderr
+    assert "pip install 'mtgbm[peers]'" in done.stderr
+
+
+@pytest.mark.parametrize("sweep", [["rows", "10"], ["rows", "10", "ten"], ["leaves", "7", "31"]])
+def test_peers_refuses_other_sweeps(sweep):
+    command = [sys.executable, "-m", "benchmarks.peers", "--sweep", *sweep]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"got {' '.join(sweep)}" in done.stderr
+
+
+def test_made_table_is_as_skewed_and_incomplete_as_asked():
+    script = (
+        "import numpy as np\n"
+        "from benchmarks.cases import make_table\n"
+        "X, Y = make_table(20_000, 5, 2, skew=0.7, missing=0.2)\n"
+        "least = np.nanmin(X, axis=0)\n"
+        "print(*np.isnan(X).mean(axis=0), *np.nanmean(X == least, axis=0) / 0.8, *Y.mean(axis=0))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    shares = np.array(done.stdout.split(), dtype=float)
+    np.testing.assert_allclose(shares[:5], 0.2, atol=0.02)
+    np.testing.assert_allclose(shares[5:10], 0.7, atol=0.02)
+    assert np.all((shares[10:] > 0.1) & (shares[10:] < 0.5))
 
 
 def test_kernels(tmp_path):
