@@ -11,7 +11,7 @@ the triad below it; a kernel far below the triad waits for something else than m
     partition   reads rows (4) and the split's bins (1), writes rows twice (8, with the buffer)
     split scan  reads the histogram (8 a lane and bin)
     gradients   reads scores (8 a task) and labels (2 a task), writes row vectors (4 a lane)
-    predictor   reads raw rows (4 a cell); the walks themselves stay in the cache
+    predictor   reads raw rows (4 or 8 a cell); its blocks of rows and trees stay in the cache
     binning     reads raw rows (4 a cell), writes two copies of the bins (2 a cell)
 
 The triad a = b + 3 c over float64 arrays larger than the caches is the machine's own measure: two
@@ -167,13 +167,19 @@ def gradients(table, n_threads, budget):
 
 
 def predictions(table, n_threads, budget):
-    """Trees grown on the first rows predict all of them."""
+    """Trees grown on the first rows predict all of them: by masks, and by walks one by one."""
     X = table.X[:FOREST_ROWS]
     Y = X[:, :FOREST_TASKS] + np.random.default_rng(5).normal(size=(len(X), FOREST_TASKS)) > 0
-    model = MultiTaskLGBMClassifier(n_estimators=FOREST_TREES).fit(X, Y.astype(float))
-    seconds = least_seconds(lambda: model.forest_.raw_predict(table.X, n_threads), budget)
+    forest = MultiTaskLGBMClassifier(n_estimators=FOREST_TREES).fit(X, Y.astype(float)).forest_
     name = f"predictor, {FOREST_TREES} trees, {FOREST_TASKS} tasks"
-    yield Rate(name, n_threads, len(table.X) / 1e6, "M rows", seconds, table.cells * 4)
+    for rows, which in ((table.X, "float32"), (table.X.astype(np.float64), "float64")):
+        seconds = least_seconds(lambda rows=rows: forest.raw_predict(rows, n_threads), budget)
+        million = len(rows) / 1e6
+        yield Rate(f"{name}, {which}", n_threads, million, "M rows", seconds, rows.nbytes)
+    alone = [table.X[i : i + 1] for i in range(min(1000, len(table.X)))]
+    seconds = least_seconds(lambda: [forest.raw_predict(row, 1) for row in alone], budget)
+    moved = sum(row.nbytes for row in alone)
+    yield Rate(f"{name}, row by row", 1, len(alone) / 1e6, "M rows", seconds, moved)
 
 
 def binning(table, n_threads, budget):

@@ -12,6 +12,8 @@ from mtgbm.columns import (
     frame_library,
     has_numeric_dtype,
 )
+from mtgbm.engine._infinity import has_infinity
+from mtgbm.engine.threads import PARALLEL_STEPS, effective_n_threads
 from mtgbm.parameters import suggest
 
 FLOATS = [np.float64, np.float32]
@@ -54,6 +56,8 @@ class FeatureReader:
 
     def transform(self, estimator, X):
         """Read other rows; names and number of columns must be those of `fit`."""
+        if _passes_unchanged(estimator, X):
+            return X
         if frame_library(X) is None:
             return _read_array(estimator, X, reset=False)
         validate_data(estimator, X, reset=False, skip_check_array=True)
@@ -113,6 +117,34 @@ class FeatureReader:
         known = {category: code for code, category in enumerate(self.categories_[position])}
         table = np.array([known.get(category, np.nan) for category in categories] + [np.nan])
         return table[codes]
+
+
+def threads_for_steps(estimator, steps):
+    """Threads for so many steps of a nanosecond.
+
+    To ask for the number of cores takes longer than few steps do, so then it is not asked for.
+    """
+    if steps <= PARALLEL_STEPS and estimator.n_jobs != 0:
+        return 1
+    return effective_n_threads(estimator.n_jobs)
+
+
+def _passes_unchanged(estimator, X):
+    """Whether X is an array that scikit-learn's checks would return as it is, without a word.
+
+    They take several times as long as the prediction of one row, and use one thread for many. All
+    that they would refuse, convert or warn of is left to them.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.dtype in FLOATS
+        and X.flags.c_contiguous
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+        and not has_infinity(X, threads_for_steps(estimator, X.size // 8))
+    )
 
 
 def _read_array(estimator, X, reset):

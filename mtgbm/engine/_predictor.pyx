@@ -7,6 +7,8 @@ passes over them:
     for each block of rows (threads)
         for each tree
             for each row of the block: walk, then scores[row] += values[leaf]
+
+Walks serve single rows, trees of many leaves and binned rows; `_scorer.pyx` does the rest.
 """
 
 from cython.parallel cimport prange

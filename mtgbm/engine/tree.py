@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mtgbm.engine._isa import load_kernel
+from mtgbm.engine.packed_trees import BITSET_WORDS, PackedTrees, at_least_one
 from mtgbm.engine.threads import threads_for
 
 _predictor = load_kernel("mtgbm.engine._predictor")
-
-BITSET_WORDS = 8
 
 
 @dataclass
@@ -45,22 +44,22 @@ class Tree:
         return len(self.values)
 
     def check(self, n_features, n_outputs):
-        """Raise ValueError if a walk could leave the tree's arrays or never end."""
+        """Raise ValueError if a kernel could leave the tree's arrays or never end."""
         nodes = self.nodes
         inner = nodes["leaf"] < 0
         place = np.arange(len(nodes))
+        children = np.concatenate([nodes[side][inner] for side in ("left", "right")])
         sound = (
             len(nodes) > 0
             and self.values.shape == (np.sum(~inner), n_outputs)
             and np.isfinite(self.values).all()
+            and self.bitsets.shape[1:] == (BITSET_WORDS,)
             and np.array_equal(np.sort(nodes["leaf"][~inner]), np.arange(self.n_leaves))
             and _within(nodes["feature"][inner], 0, n_features)
             and _within(nodes["bitset"][inner], -1, len(self.bitsets))
-            and all(
-                (nodes[side][inner] > place[inner]).all()
-                and _within(nodes[side][inner], 0, len(nodes))
-                for side in ("left", "right")
-            )
+            and np.array_equal(np.sort(children), place[1:])
+            and (children > np.tile(place[inner], 2)).all()
+            and not np.isnan(nodes["threshold"]).any()
         )
         if not sound:
             raise ValueError("the saved model is corrupt: one of its trees does not hold together.")
@@ -69,7 +68,7 @@ class Tree:
         """Add the values of binned rows to `scores`, (n_rows, n_outputs), in place."""
         threads = threads_for(10 * len(by_row), n_threads)
         _predictor.add_tree_binned(
-            by_row, self.nodes, _at_least_one(self.bitsets), self.values, scores, threads
+            by_row, self.nodes, at_least_one(self.bitsets), self.values, scores, threads
         )
 
 
@@ -118,22 +117,30 @@ class Forest:
             for number, tree in enumerate(kept)
         ]
 
-    def raw_predict(self, X, n_threads):
+    def raw_predict(self, X, n_threads, out=None):
         """Scores of raw rows.
 
         Parameters
         ----------
         X : ndarray of shape (n_rows, n_features)
             float32 or float64; categorical features hold bin numbers.
+        n_threads : int
+        out : ndarray of float64 of shape (n_rows, n_outputs), optional
+            Where to write the scores, in C order.
 
         Returns
         -------
         ndarray of float64 of shape (n_rows, n_outputs)
         """
         X = _whole_strides(X)
-        scores = np.tile(self.base_score, (X.shape[0], 1))
+        scores = np.empty((X.shape[0], self.n_outputs)) if out is None else out
+        scores[:] = self.base_score
         self._packed(0, len(self.trees)).add_to(X, scores, n_threads)
         return scores
+
+    def prediction_steps(self, n_rows):
+        """What `raw_predict` of so many rows costs, in nanoseconds or so."""
+        return self._packed(0, len(self.trees)).steps(n_rows)
 
     def staged_raw_predict(self, X, n_threads, blocks=None):
         """Scores after each round; each array is yielded once and not changed later.
@@ -154,19 +161,7 @@ class Forest:
 
     def apply(self, X, n_threads):
         """The leaf each raw row reaches in each tree: int32 (n_rows, n_trees)."""
-        X = _whole_strides(X)
-        leaves = np.zeros((X.shape[0], len(self.trees)), dtype=np.int32)
-        packed = self._packed(0, len(self.trees))
-        if leaves.size:
-            _predictor.predict_leaves(
-                X,
-                packed.nodes,
-                packed.roots,
-                packed.bitsets,
-                leaves,
-                threads_for(10 * leaves.size, n_threads),
-            )
-        return leaves
+        return self._packed(0, len(self.trees)).leaves(_whole_strides(X), n_threads)
 
     def importances(self, kind):
         """What each feature did for each output.
@@ -207,50 +202,6 @@ class Forest:
         return {name: value for name, value in self.__dict__.items() if name != "_cache"}
 
 
-@dataclass
-class PackedTrees:
-    """Several trees end to end, as the predictor reads them."""
-
-    nodes: np.ndarray
-    roots: np.ndarray
-    first_leaf: np.ndarray
-    bitsets: np.ndarray
-    values: np.ndarray
-
-    @classmethod
-    def pack(cls, trees, n_outputs):
-        nodes = [tree.nodes.copy() for tree in trees]
-        first_bitset = 0
-        for copy, tree in zip(nodes, trees, strict=True):
-            copy["bitset"][copy["bitset"] >= 0] += first_bitset
-            first_bitset += len(tree.bitsets)
-        return cls(
-            nodes=np.concatenate(nodes) if nodes else np.empty(0),
-            roots=_starts([len(tree.nodes) for tree in trees]),
-            first_leaf=_starts([tree.n_leaves for tree in trees]),
-            bitsets=_at_least_one(
-                np.concatenate(
-                    [np.empty((0, BITSET_WORDS), np.uint32)] + [t.bitsets for t in trees]
-                )
-            ),
-            values=np.concatenate([np.empty((0, n_outputs))] + [t.values for t in trees]),
-        )
-
-    def add_to(self, X, scores, n_threads):
-        """Add the values of raw rows to `scores` in place."""
-        if len(self.roots):
-            _predictor.add_forest(
-                X,
-                self.nodes,
-                self.roots,
-                self.first_leaf,
-                self.bitsets,
-                self.values,
-                scores,
-                threads_for(10 * len(X) * len(self.roots), n_threads),
-            )
-
-
 def _whole_strides(X):
     """X, copied if its strides are no whole number of elements, as in a packed record array."""
     odd = any(stride % X.itemsize for stride in X.strides)
@@ -259,12 +210,3 @@ def _whole_strides(X):
 
 def _within(positions, least, end):
     return bool(((positions >= least) & (positions < end)).all())
-
-
-def _starts(lengths):
-    return np.concatenate([[0], np.cumsum(lengths)])[:-1].astype(np.int32)
-
-
-def _at_least_one(bitsets):
-    """Kernels take the address of the first row, so there must be one."""
-    return bitsets if len(bitsets) else np.zeros((1, BITSET_WORDS), dtype=np.uint32)
