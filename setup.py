@@ -26,13 +26,17 @@ from setuptools import Extension, setup
 DISPATCHED = [
     "mtgbm/engine/_binning.pyx",
     "mtgbm/engine/_histogram.pyx",
+    "mtgbm/engine/_quantization.pyx",
     "mtgbm/engine/_splitting.pyx",
     "mtgbm/engine/_leaves.pyx",
     "mtgbm/engine/_predictor.pyx",
+    "mtgbm/engine/_scorer.pyx",
     "mtgbm/objectives/_gradients.pyx",
 ]
 SINGLE = [
     "mtgbm/engine/_common.pyx",
+    "mtgbm/engine/_infinity.pyx",
+    "mtgbm/engine/_memory.pyx",
     "mtgbm/engine/_openmp.pyx",
     "mtgbm/engine/_partition.pyx",
 ]

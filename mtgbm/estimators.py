@@ -1,5 +1,7 @@
 """The scikit-learn estimator. It reads tables and labels; the engine does the learning."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -8,13 +10,16 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtgbm import model_state
 from mtgbm.engine.threads import effective_n_threads
-from mtgbm.features import FeatureReader
+from mtgbm.features import FeatureReader, threads_for_steps
 from mtgbm.labels import LabelEncoder, check_tasks
 from mtgbm.parameters import check_parameters, choose, find_task
 from mtgbm.sample_weights import row_weights, without_weightless_rows
 from mtgbm.sklearn_callbacks import CallbackSupportMixin, with_callbacks
 from mtgbm.training import Training
 from mtgbm.validation import hold_out
+
+#: Rows whose probabilities are computed at a time, so that the copies stay in the cache.
+LINK_ROWS = 16_384
 
 
 def _has_one_task(estimator):
@@ -80,10 +85,15 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         do not depend on it.
     split_criterion : {"gain_sum", "gradient_sum"}, default="gain_sum"
         Add up the tasks' weighted gains, or take the gain of their weighted gradients (MT-GBM).
+    sketch_outputs : int, None or "auto", default="auto"
+        Most outputs (tasks, or classes of multiclass tasks) that choose the structure of a tree,
+        drawn anew in each round; None for all. "auto": 7, or all with `monotone_constraints`. Leaf
+        values are those of all outputs always.
     main_task : int or str, default=0
         Position or name of the task that weightings favour and early stopping watches.
-    use_quantized_grad : bool, default=False
-        Only False, exact sums of float gradients, exists so far.
+    use_quantized_grad : bool, default=True
+        Choose splits by integer gradients of up to 16 bits, which is up to twice as fast; leaf
+        values always come from the gradients themselves. False: by float sums, as LightGBM does.
     early_stopping_rounds : int or None, default=None
         Stop when the validation score has not improved for so many rounds, and keep the best.
     early_stopping_task : None, "mean", int, str or dict, default=None
@@ -108,7 +118,8 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     n_jobs : int or None, default=None
         Threads; None and -1 mean all cores that joblib and OpenMP allow.
     verbose : int, default=0
-        1 shows a progress bar with the validation score.
+        1 shows a progress bar with the validation score; 2 also a table, at the end, of the time
+        that each phase took.
 
     Attributes
     ----------
@@ -179,8 +190,9 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         min_data_per_group=100,
         weighting="fixed",
         split_criterion="gain_sum",
+        sketch_outputs="auto",
         main_task=0,
-        use_quantized_grad=False,
+        use_quantized_grad=True,
         early_stopping_rounds=None,
         early_stopping_task=None,
         early_stopping_min_delta=0.0,
@@ -220,6 +232,7 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         self.min_data_per_group = min_data_per_group
         self.weighting = weighting
         self.split_criterion = split_criterion
+        self.sketch_outputs = sketch_outputs
         self.main_task = main_task
         self.use_quantized_grad = use_quantized_grad
         self.early_stopping_rounds = early_stopping_rounds
@@ -317,10 +330,6 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     def _check(self, X_val, y_val):
         check_parameters(self)
         choose("importance_type", self.importance_type, {"split": 0, "gain": 1})
-        if self.use_quantized_grad:
-            raise ValueError(
-                "use_quantized_grad=True: integer gradients are not built yet; use False."
-            )
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both or neither.")
         if self.best_round_per_task and self.early_stopping_rounds is None:
@@ -351,14 +360,15 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         """
         matrix = self._read(X)
         raw = np.empty((matrix.shape[0], self.forest_.n_outputs))
+        threads = self._threads(len(raw))
         for rows, block in self._mapper.blocks(matrix):
-            raw[rows] = self.forest_.raw_predict(block, effective_n_threads(self.n_jobs))
+            self.forest_.raw_predict(block, threads, out=raw[rows])
         return raw
 
     def staged_raw_predict(self, X):
         """Yield `raw_predict` after each round."""
         matrix = self._read(X)
-        threads = effective_n_threads(self.n_jobs)
+        threads = self._threads(matrix.shape[0])
         yield from self.forest_.staged_raw_predict(matrix, threads, self._mapper.blocks)
 
     def predict_proba(self, X):
@@ -391,25 +401,41 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         return raw[:, 0] if raw.shape[1] == 1 else raw
 
     def _read(self, X):
-        check_is_fitted(self)
+        if not hasattr(self, "forest_"):  # the check itself takes as long as the walks of a row
+            check_is_fitted(self)
         return self._reader.transform(self, X)
 
+    def _threads(self, n_rows):
+        return threads_for_steps(self, self.forest_.prediction_steps(n_rows))
+
+    def _link(self, raw):
+        """Probability of each output; many rows are shared out among the threads."""
+        parts = -(-len(raw) // LINK_ROWS)
+        if parts <= 1:
+            return self._objective.probabilities(raw)
+        probabilities = np.empty_like(raw)
+
+        def fill(part, rows):
+            part[:] = self._objective.probabilities(rows)
+
+        with ThreadPoolExecutor(effective_n_threads(self.n_jobs)) as pool:
+            list(pool.map(fill, np.array_split(probabilities, parts), np.array_split(raw, parts)))
+        return probabilities
+
     def _probabilities(self, raw):
-        probabilities = self._objective.probabilities(raw)
+        probabilities = self._link(raw)
+        if not (self._encoder.is_1d_ or isinstance(self.classes_, list)):
+            return probabilities
         per_class = [
             _both_classes(probabilities[:, outputs], len(classes))
             for outputs, classes in zip(
                 self._objective.outputs_of_task, self._encoder.classes_, strict=True
             )
         ]
-        if self._encoder.is_1d_:
-            return per_class[0]
-        if isinstance(self.classes_, list):
-            return per_class
-        return probabilities
+        return per_class[0] if self._encoder.is_1d_ else per_class
 
     def _classes_of(self, raw):
-        probabilities = self._objective.probabilities(raw)
+        probabilities = self._link(raw)
         columns = [
             self._encoder.decode(
                 task, _both_classes(probabilities[:, outputs], size).argmax(axis=1)

@@ -1,23 +1,31 @@
 """One call of `fit`: the estimator's parameters become parts of the engine, and those are run."""
 
+import sys
 from dataclasses import fields
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
 
 from mtgbm.callbacks import EarlyStopping, History, Progress
+from mtgbm.engine._memory import release_free_memory
 from mtgbm.engine.binning import BinMapper
 from mtgbm.engine.boosting import Boosting, LabelledTable, Sampling
 from mtgbm.engine.criteria import CRITERIA, GainSum
 from mtgbm.engine.grower import GrowthRules, TreeGrower
+from mtgbm.engine.profile import Profile
+from mtgbm.engine.quantization import ExactGradients, QuantizedGradients
 from mtgbm.engine.threads import effective_n_threads
 from mtgbm.engine.tree import Forest
 from mtgbm.labels import MISSING
 from mtgbm.objectives import TaskObjectives
-from mtgbm.parameters import choose, find_task, per_task
+from mtgbm.parameters import check_number, choose, find_task, per_task
 from mtgbm.sklearn_callbacks import SklearnCallbacks, has_callbacks
 from mtgbm.validation import RoundScorer, check_decidable, deciding_weights
 from mtgbm.weighting import NAMED_WEIGHTINGS
+
+#: Outputs that choose the structure of a tree if there are more: what fits in 16 lanes.
+MOST_OUTPUTS = 7
 
 
 class Training:
@@ -36,10 +44,26 @@ class Training:
         self.objective = TaskObjectives(encoder.tasks_, _check_positive(positive_weights))
         self.scorer = RoundScorer(estimator.eval_metric, self.objective)
         self.deciding = deciding_weights(estimator.early_stopping_task, self.main_task, names)
-        criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)
-        self.criterion = criterion(self.objective.position_in_task)
+        self.criterion = self._resolve_criterion()
         self.weighting = self._resolve_weighting()
         self.monotone = self._resolve_monotone(len(reader.is_categorical_))
+
+    def _resolve_criterion(self):
+        """What chooses the structure; all outputs must be heard where leaves have constraints."""
+        estimator = self.estimator
+        most = estimator.sketch_outputs
+        if isinstance(most, str):
+            choose("sketch_outputs", most, {"auto": MOST_OUTPUTS})
+            most = MOST_OUTPUTS if estimator.monotone_constraints is None else None
+        elif most is not None:
+            check_number("sketch_outputs", most, Integral, 1, None)
+        if most is not None and estimator.monotone_constraints is not None:
+            raise ValueError(
+                f"sketch_outputs={most}: with monotone_constraints every output must be heard in "
+                "every tree; use None."
+            )
+        criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)
+        return criterion(self.objective.position_in_task, most, self.rng.spawn(1)[0])
 
     def _resolve_weighting(self):
         """A fresh weighting: names become objects, objects are cloned."""
@@ -76,19 +100,31 @@ class Training:
     def run(self, training, validation, data):
         """Bin the tables and boost."""
         matrix, labels, weights = training
-        labels = np.where(self.constant, np.int16(MISSING), labels)
-        self._start(matrix, training)
-        table = LabelledTable(self.mapper.transform(matrix), labels, weights)
-        held = None
-        if validation is not None:
-            binned = self.mapper.transform(validation[0], by_column=False)
-            held = LabelledTable(binned, validation[1], validation[2])
+        if self.constant.any():
+            labels = np.where(self.constant, np.int16(MISSING), labels)
+        profile = Profile()
+        with profile("binning"):
+            self._start(matrix, training)
+            release_free_memory()
+            table = LabelledTable(self.mapper.transform(matrix), labels, weights)
+            held = None
+            if validation is not None:
+                binned = self.mapper.transform(validation[0], by_column=False)
+                held = LabelledTable(binned, validation[1], validation[2])
         n_rounds = self.estimator.n_estimators - len(self.forest.trees)
-        grower = TreeGrower(table.binned, self.mapper, self._rules(), self.n_threads, self.monotone)
-        self._boosting(n_rounds, held, weights, data).run(
-            self.forest, grower, table, n_rounds, held
+        grower = TreeGrower(
+            table.binned,
+            self.mapper,
+            self._rules(),
+            self.n_threads,
+            self.monotone,
+            profile=profile,
         )
+        boosting = self._boosting(n_rounds, held, weights, data, profile)
+        boosting.run(self.forest, grower, table, n_rounds, held)
         self._keep_best()
+        if self.estimator.verbose > 1:
+            print(profile, file=sys.stderr)
 
     def _start(self, matrix, training):
         """The forest and bins to go on from, or new ones."""
@@ -147,11 +183,20 @@ class Training:
             )
         return scores
 
+    def _precision(self):
+        """Exact or quantized gradients; rounding has random numbers of its own.
+
+        So it changes neither bags nor columns.
+        """
+        if not self.estimator.use_quantized_grad:
+            return ExactGradients()
+        return QuantizedGradients(self.rng.spawn(1)[0])
+
     def _rules(self):
         names = [field.name for field in fields(GrowthRules)]
         return GrowthRules(**{name: getattr(self.estimator, name) for name in names})
 
-    def _boosting(self, n_rounds, validation, weights, data):
+    def _boosting(self, n_rounds, validation, weights, data, profile):
         estimator = self.estimator
         self.history = History(
             self.scorer,
@@ -166,6 +211,7 @@ class Training:
         return Boosting(
             objective=self.objective,
             criterion=self.criterion,
+            precision=self._precision(),
             weighting=self.weighting,
             main_task=self.main_task,
             learning_rate=estimator.learning_rate,
@@ -175,6 +221,7 @@ class Training:
             rng=self.rng,
             n_threads=self.n_threads,
             callbacks=[self.history, *self._other_callbacks(n_rounds, validation, data)],
+            profile=profile,
         )
 
     def _earlier_results(self):

@@ -46,4 +46,3 @@ cdef packed struct feature_t:
     int32_t n_bins          # bins of present values; the missing bin, if any, is number n_bins
     int32_t has_missing
     int32_t is_categorical
-    int32_t offset          # where its histogram starts, in bins

@@ -49,7 +49,6 @@ FEATURE_DTYPE = np.dtype([
     ("n_bins", np.int32),
     ("has_missing", np.int32),
     ("is_categorical", np.int32),
-    ("offset", np.int32),
 ])
 
 assert NODE_DTYPE.itemsize == sizeof(node_t)

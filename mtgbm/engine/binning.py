@@ -15,6 +15,9 @@ _binning = load_kernel("mtgbm.engine._binning")
 #: Rows that are made dense, or have their categories encoded, at a time.
 BLOCK_ROWS = 65_536
 
+#: Columns that are taken from the sampled rows at a time: half a cache line of float32.
+BLOCK_COLUMNS = 8
+
 
 @dataclass
 class BinnedMatrix:
@@ -66,9 +69,16 @@ class BinMapper:
         X : ndarray of shape (n_rows, n_features), or scipy CSR matrix
             float32 or float64, NaN for missing, no infinity.
         """
-        sample = self._draw(X)
+        rows = self._draw(X.shape[0])
+        if sparse.issparse(X):
+            X_drawn, rows = (X if rows is None else X[rows]).tocsc(), None
+        else:
+            X_drawn = X
         with ThreadPoolExecutor(self.n_threads) as pool:
-            columns = list(pool.map(partial(self._fit_column, sample), range(X.shape[1])))
+            blocks = pool.map(
+                partial(self._fit_block, X_drawn, rows), range(0, X.shape[1], BLOCK_COLUMNS)
+            )
+            columns = [column for block in blocks for column in block]
         self.categories_ = {
             feature: bins for feature, bins in enumerate(columns) if self.is_categorical[feature]
         }
@@ -93,14 +103,22 @@ class BinMapper:
         mapper.has_missing_ = self.has_missing_ | self._find_missing(X)
         return mapper
 
-    def _draw(self, X):
-        """A sample of the rows, all if they are few, in a form that gives columns quickly."""
-        if X.shape[0] > self.subsample:
-            X = X[np.sort(self.rng.choice(X.shape[0], self.subsample, replace=False))]
-        return X.tocsc() if sparse.issparse(X) else X
+    def _draw(self, n_rows):
+        """A sample of the rows, None for all if they are few."""
+        if n_rows <= self.subsample:
+            return None
+        return np.sort(self.rng.choice(n_rows, self.subsample, replace=False))
 
-    def _fit_column(self, sample, feature):
-        column = sample[:, [feature]].toarray() if sparse.issparse(sample) else sample[:, feature]
+    def _fit_block(self, X, rows, first):
+        """Bins of some columns; a few at a time, so that the sample is never copied as a whole."""
+        block = X[:, first : first + BLOCK_COLUMNS]
+        if sparse.issparse(block):
+            block = block.toarray()
+        if rows is not None:
+            block = block[rows]
+        return [self._fit_column(column, first + i) for i, column in enumerate(block.T)]
+
+    def _fit_column(self, column, feature):
         present = column[~np.isnan(column)].astype(np.float64)
         values, counts = np.unique(present, return_counts=True)
         if self.is_categorical[feature]:

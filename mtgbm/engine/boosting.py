@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mtgbm.engine.binning import BinnedMatrix
+from mtgbm.engine.profile import Profile
 from mtgbm.engine.threads import threads_for
 from mtgbm.engine.tree import Forest
 from mtgbm.engine.vectors import empty_vectors
@@ -39,10 +40,13 @@ class Sampling:
     def bags(self):
         return self.subsample_freq > 0 and self.subsample < 1.0
 
-    def rows(self, number, n_rows, rng, previous):
-        """Rows of round `number`, ascending; drawn anew every `subsample_freq` rounds."""
+    def bag(self, number, n_rows, rng, previous):
+        """Rows of round `number`, ascending; drawn anew every `subsample_freq` rounds.
+
+        None for all.
+        """
         if not self.bags:
-            return np.arange(n_rows, dtype=np.int32)
+            return None
         if previous is not None and number % self.subsample_freq:
             return previous
         size = max(1, int(n_rows * self.subsample))
@@ -100,6 +104,8 @@ class Boosting:
     objective : TaskObjectives
     criterion : GainSum or GradientSum
         What the split search sees.
+    precision : ExactGradients or QuantizedGradients
+        In which numbers the histograms are summed.
     weighting : object with ``weights(round)``
     main_task : int
     learning_rate : float
@@ -107,10 +113,13 @@ class Boosting:
     rng : numpy.random.Generator
     n_threads : int
     callbacks : list of mtgbm.callbacks.Callback
+    profile : Profile
+        Is told where the time goes; the grower may share it.
     """
 
     objective: object
     criterion: object
+    precision: object
     weighting: object
     main_task: int
     learning_rate: float
@@ -118,6 +127,7 @@ class Boosting:
     rng: np.random.Generator
     n_threads: int
     callbacks: list = field(default_factory=list)
+    profile: Profile = field(default_factory=Profile)
 
     def run(self, forest, grower, training, n_rounds, validation=None):
         """Add up to `n_rounds` trees to `forest`, in place.
@@ -133,20 +143,26 @@ class Boosting:
         n_rounds : int
         """
         state = self._start(forest, training, validation)
-        rows = None
+        bag = None
         for callback in self.callbacks:
             callback.on_train_begin(state)
         for number in range(n_rounds):
             state.number = number
-            self._differentiate(state, training)
-            state.weights = self.weighting.weights(state)
-            rows = self.sampling.rows(number, len(state.raw), self.rng, rows)
-            tree, structure = self._grow(grower, state, rows)
+            with self.profile("gradients"):
+                self._differentiate(state, training)
+            with self.profile("weighting"):
+                state.weights = self.weighting.weights(state)
+            bag = self.sampling.bag(number, len(state.raw), self.rng, bag)
+            tree, structure = self._grow(grower, state, bag)
             if tree.n_leaves == 1:
                 break
             forest.trees.append(tree)
-            self._update(state, tree, structure, training)
-            if any([callback.on_round_end(state) for callback in self.callbacks]):
+            with self.profile("update"):
+                self._update(state, tree, structure, training)
+            del structure  # and its rows, before the next ones
+            with self.profile("callbacks"):
+                ended = [callback.on_round_end(state) for callback in self.callbacks]
+            if any(ended):
                 break
         for callback in self.callbacks:
             callback.on_train_end(state)
@@ -177,13 +193,19 @@ class Boosting:
             state.raw, training.labels, training.weights, state.vectors, threads
         )
 
-    def _grow(self, grower, state, rows):
+    def _grow(self, grower, state, bag):
         """The structure from what the criterion sees, the leaves from every output."""
+        rows = np.arange(len(state.raw), dtype=np.int32) if bag is None else bag.copy()
         weights = np.asarray(state.weights, dtype=np.float64)[self.objective.task_of_output]
-        vectors, weights = self.criterion.structure(state.vectors, weights, self.n_threads)
+        gradients = self.criterion.structure(state.vectors, weights, self.n_threads)
+        with self.profile("quantization"):
+            vectors = self.precision.row_vectors(gradients, self.n_threads)
         columns = self.sampling.columns(state.forest.n_features, self.rng)
-        structure = grower.grow(vectors, weights, rows.copy(), columns)
-        tree = grower.finish(structure, state.vectors, self.objective.n_outputs, self.learning_rate)
+        structure = grower.grow(vectors, gradients, rows, columns)
+        with self.profile("leaves"):
+            tree = grower.finish(
+                structure, state.vectors, self.objective.n_outputs, self.learning_rate
+            )
         return tree, structure
 
     def _update(self, state, tree, structure, training):

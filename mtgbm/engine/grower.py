@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mtgbm.engine._common import FEATURE_DTYPE, NODE_DTYPE, SPLIT_DTYPE
+from mtgbm.engine._common import FEATURE_DTYPE, NODE_DTYPE
 from mtgbm.engine._isa import load_kernel
-from mtgbm.engine._partition import partition_rows
+from mtgbm.engine._partition import RowPartition
+from mtgbm.engine.profile import Profile
 from mtgbm.engine.threads import threads_for
-from mtgbm.engine.tree import BITSET_WORDS, Tree
+from mtgbm.engine.tree import Tree
 from mtgbm.engine.vectors import aligned_zeros
 
 _histogram = load_kernel("mtgbm.engine._histogram")
@@ -18,6 +19,10 @@ _splitting = load_kernel("mtgbm.engine._splitting")
 
 #: A hessian below this is no hessian, as in LightGBM; it keeps 0 / 0 out of the leaves.
 SMALLEST_HESSIAN = 1e-15
+
+#: Rows per bin from which threads share out rows, not features: then what they save by reading
+#: each row once is more than the adding up of their histograms costs.
+ROWS_TO_SHARE = 32
 
 
 @dataclass(frozen=True)
@@ -92,58 +97,86 @@ class LocalReducer:
 
 
 @dataclass
-class GrowingNode:
-    """A node while its tree grows: its rows, its sums, its best split."""
-
-    number: int
-    start: int
-    stop: int
-    depth: int
-    total: np.ndarray
-    bounds: np.ndarray
-    histogram: np.ndarray | None = None
-    split: np.void | None = None
-    left_total: np.ndarray | None = None
-    children: tuple["GrowingNode", "GrowingNode"] | None = None
-
-    @property
-    def n_rows(self):
-        return self.stop - self.start
-
-    def __lt__(self, other):
-        """Largest gain first; of equals the older node, so that the order is always the same."""
-        return (-self.split["gain"], self.number) < (-other.split["gain"], other.number)
-
-
-@dataclass
 class Structure:
     """A grown tree before its leaves have values.
 
     Attributes
     ----------
-    nodes : list of GrowingNode
-        In order of creation; parents before children.
     rows : ndarray of int32
         The rows of the tree, leaf by leaf.
+    starts, stops : ndarray of int of shape (n_nodes,)
+        The part of `rows` of each node. Nodes are in order of creation.
+    depths : ndarray of int of shape (n_nodes,)
+    left : ndarray of int of shape (n_nodes,)
+        Number of the left child, -1 in a leaf; the right child comes next to it.
+    splits : ndarray of SPLIT_DTYPE of shape (n_nodes,)
+    bounds : ndarray of float64 of shape (n_nodes, 2, n_outputs)
+        Limits of leaf values.
     """
 
-    nodes: list[GrowingNode]
     rows: np.ndarray
-    leaves: list[GrowingNode] = field(init=False)
+    starts: np.ndarray
+    stops: np.ndarray
+    depths: np.ndarray
+    left: np.ndarray
+    splits: np.ndarray
+    bounds: np.ndarray
+    inner: np.ndarray = field(init=False)
+    leaves: np.ndarray = field(init=False)
 
     def __post_init__(self):
-        leaves = [node for node in self.nodes if node.children is None]
-        self.leaves = sorted(leaves, key=lambda node: node.start)
+        self.inner = np.flatnonzero(self.left >= 0)
+        leaves = np.flatnonzero(self.left < 0)
+        self.leaves = leaves[np.argsort(self.starts[leaves], kind="stable")]
 
     @property
-    def starts(self):
+    def leaf_starts(self):
         """Where the rows of each leaf start, and the end."""
-        return [leaf.start for leaf in self.leaves] + [len(self.rows)]
+        return np.append(self.starts[self.leaves], len(self.rows))
 
     def add_values(self, scores, values, n_threads):
         """Add the values of each leaf to the scores of its rows, in place."""
         threads = threads_for(len(self.rows), n_threads)
-        _leaves.add_leaf_values(scores, self.rows, self.starts, values, threads)
+        _leaves.add_leaf_values(scores, self.rows, self.leaf_starts, values, threads)
+
+
+class HistogramPool:
+    """Memory for the histograms of the nodes of a tree, in numbered slots; trees reuse it.
+
+    Parameters
+    ----------
+    shape : tuple
+        (n_columns, stride, lanes) of a histogram.
+    dtype : dtype
+    most : int
+        Slots there can be.
+
+    Attributes
+    ----------
+    addresses : ndarray of uintp of shape (most,)
+        Where each slot lies, for the kernels.
+    arrays : list of ndarray
+        The slots that were needed so far.
+    """
+
+    def __init__(self, shape, dtype, most):
+        self.shape = shape
+        self.dtype = dtype
+        self.addresses = np.zeros(most, dtype=np.uintp)
+        self.arrays = []
+        self._free = []
+
+    def take(self):
+        """Return the number of a free slot."""
+        if not self._free:
+            self._free.append(len(self.arrays))
+            self.arrays.append(aligned_zeros(self.shape, self.dtype))
+            self.addresses[len(self.arrays) - 1] = self.arrays[-1].ctypes.data
+        return self._free.pop()
+
+    def give(self, slot):
+        """Take back a slot."""
+        self._free.append(slot)
 
 
 class TreeGrower:
@@ -159,27 +192,34 @@ class TreeGrower:
     monotone : ndarray of int32 of shape (n_features, n_outputs), optional
         -1, 0 or 1 for each feature and output.
     reducer : object with ``sum(array)``
+    profile : Profile, optional
+        Is told where the time goes.
     """
 
-    def __init__(self, binned, mapper, rules, n_threads, monotone=None, reducer=None):
+    def __init__(
+        self, binned, mapper, rules, n_threads, monotone=None, reducer=None, profile=None
+    ):
         self.binned = binned
         self.mapper = mapper
         self.rules = rules
         self.n_threads = n_threads
         self.monotone = monotone
         self.reducer = reducer or LocalReducer()
-        self._buffer = np.empty((2, len(binned.by_row)), dtype=np.int32)
-        self._pool = []
-        self._lanes = 0
+        self.profile = profile or Profile()
+        self.features = feature_records(mapper)
+        self.buffer = np.empty(len(binned.by_row), dtype=np.int32)
+        self.pool = None
+        self.spare = None
 
-    def grow(self, vectors, weights, rows, columns):
+    def grow(self, vectors, gradients, rows, columns):
         """Choose the structure of a tree.
 
         Parameters
         ----------
-        vectors : ndarray of float32 of shape (n_rows, lanes)
-            The row vectors that the criterion hands over.
-        weights : ndarray of float64 of shape (n_outputs,)
+        vectors : RowVectors
+            What histograms sum.
+        gradients : SplitGradients
+            Whence they come: the outputs that are heard and their weights.
         rows : ndarray of int32
             The rows of this tree; reordered in place.
         columns : ndarray of int32
@@ -189,164 +229,27 @@ class TreeGrower:
         -------
         Structure
         """
-        self._prepare(vectors, weights, rows, columns)
-        nodes = [self._root()]
-        heap = [nodes[0]] if self._search(nodes[0]) else []
-        n_leaves = 1
-        while heap and n_leaves < self.rules.num_leaves:
-            node = heapq.heappop(heap)
-            children = self._split(node, first_number=len(nodes))
-            nodes.extend(children)
-            n_leaves += 1
-            if n_leaves < self.rules.num_leaves:
-                self._fill_children(node)
-                for child in children:
-                    if self._search(child):
-                        heapq.heappush(heap, child)
-            self._release(node)
-        for node in nodes:
-            self._release(node)
-        return Structure(nodes, rows)
+        self._lay_out(len(columns), vectors)
+        return Growth(self, vectors, gradients, rows, columns).run()
 
-    def _prepare(self, vectors, weights, rows, columns):
-        """Lay out the histograms of this tree; they are reused while the layout stays the same."""
-        self._vectors, self._rows, self._columns = vectors, rows, columns
-        self._weights = np.ascontiguousarray(weights, dtype=np.float64)
-        self._left_sums = np.zeros((len(columns), vectors.shape[1]))
-        self._splits = np.zeros(len(columns), dtype=SPLIT_DTYPE)
-        n_outputs = len(weights)
-        if self.monotone is None:
-            self._monotone = np.zeros((self.binned.by_row.shape[1], n_outputs), dtype=np.int32)
-        else:
-            self._monotone = self.monotone
-        self._record = self.rules.as_record(constrained=self.monotone is not None)
-        if self._lanes != vectors.shape[1]:
-            self._lanes = vectors.shape[1]
-            self._pool.clear()
-            self._features, self._n_cells = lay_out_histograms(self.mapper, self._lanes)
-        chosen = self._features[columns]
-        self._offsets = np.ascontiguousarray(chosen["offset"])
-        self._ends = chosen["offset"] + chosen["n_bins"] + chosen["has_missing"]
-
-    def _root(self):
-        n_outputs = len(self._weights)
-        starts = [0, len(self._rows)]
-        threads = self._threads_for(len(self._rows))
-        total = _leaves.sum_leaves(self._vectors, self._rows, starts, threads)[0]
-        bounds = np.repeat([[-np.inf], [np.inf]], n_outputs, axis=1)
-        root = GrowingNode(0, 0, len(self._rows), 0, self.reducer.sum(total), bounds)
-        if self._may_split(root):
-            self._fill(root)
-        return root
-
-    def _may_split(self, node):
-        count = node.total[2 * len(self._weights)]
-        deep = 0 < self.rules.max_depth <= node.depth
-        return not deep and count >= 2 * max(1, self.rules.min_child_samples)
-
-    def _threads_for(self, steps):
-        return threads_for(steps, self.n_threads)
-
-    def _fill(self, node):
-        """Sum the node's rows into a histogram of its own."""
-        node.histogram = self._pool.pop() if self._pool else self._new_histogram()
-        _histogram.fill_histogram(
-            self.binned.by_row,
-            self._rows[node.start : node.stop],
-            self._vectors,
-            self._columns,
-            self._offsets,
-            self._ends,
-            node.histogram,
-            self._threads_for(node.n_rows * len(self._columns)),
-        )
-        self.reducer.sum(node.histogram)
-
-    def _new_histogram(self):
-        return aligned_zeros((self._n_cells, self._lanes), np.float64)
-
-    def _release(self, node):
-        if node.histogram is not None:
-            self._pool.append(node.histogram)
-            node.histogram = None
-
-    def _fill_children(self, node):
-        """Sum the smaller child; the larger is the parent less the smaller."""
-        smaller, larger = sorted(node.children, key=lambda child: child.n_rows)
-        if not (self._may_split(smaller) or self._may_split(larger)):
+    def _lay_out(self, n_columns, vectors):
+        """Memory for the histograms; trees reuse it while they have the same shape."""
+        cell_bytes = np.dtype(vectors.cell_dtype).itemsize * vectors.n_lanes
+        longest = int((self.features["n_bins"] + self.features["has_missing"]).max())
+        shape = (n_columns, strip_length(longest, cell_bytes), vectors.n_lanes)
+        if self.pool is not None and (self.pool.shape, self.pool.dtype) == (
+            shape,
+            vectors.cell_dtype,
+        ):
             return
-        self._fill(smaller)
-        if self._may_split(larger):
-            threads = self._threads_for(self._n_cells * self._lanes // 8)
-            _histogram.subtract_histogram(node.histogram, smaller.histogram, threads)
-            larger.histogram, node.histogram = node.histogram, None
+        most = min(self.rules.num_leaves, len(self.binned.by_row)) + 1
+        self.pool = HistogramPool(shape, vectors.cell_dtype, most)
+        self.spare = None
+        if self.n_threads > 1 and vectors.cell_dtype == np.int32:
+            self.spare = aligned_zeros((self.n_threads - 1, *shape), np.int32)
 
-    def _search(self, node):
-        """Find the node's best split; False, and no histogram kept, if there is none."""
-        best = -1
-        if node.histogram is not None and self._may_split(node):
-            best = _splitting.find_splits(
-                node.histogram,
-                node.total,
-                self._features,
-                self._columns,
-                self._weights,
-                node.bounds,
-                self._monotone,
-                self._record,
-                self._splits,
-                self._left_sums,
-                self._threads_for(self._n_cells * len(self._weights)),
-            )
-        if best < 0:
-            self._release(node)
-            return False
-        node.split = self._splits[best].copy()
-        node.left_total = self._left_sums[best].copy()
-        return True
-
-    def _split(self, node, first_number):
-        """Move the node's rows to two children."""
-        split = node.split
-        feature = split["feature"]
-        n_left = partition_rows(
-            self.binned.by_column[feature],
-            self._rows[node.start : node.stop],
-            self._buffer,
-            split["bin_threshold"],
-            split["missing_left"],
-            self._features["n_bins"][feature],
-            split["is_categorical"],
-            split["bitset"],
-            self._threads_for(node.n_rows),
-        )
-        middle = node.start + n_left
-        right_total = node.total - node.left_total
-        left_bounds, right_bounds = self._child_bounds(node, right_total)
-        depth = node.depth + 1
-        node.children = (
-            GrowingNode(first_number, node.start, middle, depth, node.left_total, left_bounds),
-            GrowingNode(first_number + 1, middle, node.stop, depth, right_total, right_bounds),
-        )
-        return node.children
-
-    def _child_bounds(self, node, right_total):
-        """On a monotone feature the children's values must stay on either side of their middle."""
-        direction = self._monotone[node.split["feature"]]
-        if not direction.any():
-            return node.bounds, node.bounds
-        n = len(self._weights)
-        left, right = (
-            self.rules.leaf_values(total[:n], total[n : 2 * n], node.bounds)
-            for total in (node.left_total, right_total)
-        )
-        middle = (left + right) / 2
-        bounds = np.array([node.bounds, node.bounds])
-        low_side, high_side = np.where(direction > 0, [[0], [1]], [[1], [0]])
-        output = np.flatnonzero(direction)
-        bounds[low_side[output], 1, output] = middle[output]
-        bounds[high_side[output], 0, output] = middle[output]
-        return bounds[0], bounds[1]
+    def threads_for(self, steps):
+        return threads_for(steps, self.n_threads)
 
     def finish(self, structure, vectors, n_outputs, learning_rate):
         """Give the leaves their values: from each output's own sums over the leaf's rows.
@@ -363,21 +266,18 @@ class TreeGrower:
         -------
         Tree
         """
-        threads = self._threads_for(len(structure.rows))
-        sums = _leaves.sum_leaves(vectors, structure.rows, structure.starts, threads)
+        threads = self.threads_for(len(structure.rows))
+        sums = _leaves.sum_leaves(vectors, structure.rows, structure.leaf_starts, threads)
         self.reducer.sum(sums)
         sums = sum_upwards(structure, sums)
         g, h = sums[:, :n_outputs], sums[:, n_outputs : 2 * n_outputs]
-        leaves = [leaf.number for leaf in structure.leaves]
-        bounds = None
-        if self.monotone is not None:
-            bounds = np.array([node.bounds for node in structure.nodes])
+        bounds = None if self.monotone is None else structure.bounds
         values = self.rules.leaf_values(g, h, bounds)
         nodes, bitsets = self._node_records(structure)
         return Tree(
             nodes=nodes,
             bitsets=bitsets,
-            values=np.ascontiguousarray(values[leaves] * learning_rate),
+            values=np.ascontiguousarray(values[structure.leaves] * learning_rate),
             gradients=g.copy(),
             hessians=h.copy(),
             counts=np.rint(sums[:, 2 * n_outputs]).astype(np.int64),
@@ -385,75 +285,255 @@ class TreeGrower:
         )
 
     def _node_records(self, structure):
-        nodes = np.zeros(len(structure.nodes), dtype=NODE_DTYPE)
+        """The nodes as predictors walk them, and the bitsets of the category splits."""
+        nodes = np.zeros(len(structure.starts), dtype=NODE_DTYPE)
         nodes["leaf"] = nodes["bitset"] = nodes["feature"] = -1
-        bitsets = []
-        for record, node in zip(nodes, structure.nodes, strict=True):
-            record["depth"] = node.depth
-            if node.children is None:
-                continue
-            feature = node.split["feature"]
-            record["feature"] = feature
-            record["left"], record["right"] = (child.number for child in node.children)
-            record["missing_left"] = node.split["missing_left"]
-            record["missing_bin"] = self.mapper.n_bins_[feature]
-            if node.split["is_categorical"]:
-                record["bitset"] = len(bitsets)
-                bitsets.append(node.split["bitset"])
-            else:
-                record["bin_threshold"] = node.split["bin_threshold"]
-                record["threshold"] = self._raw_threshold(feature, node.split["bin_threshold"])
-        nodes["leaf"][[leaf.number for leaf in structure.leaves]] = range(len(structure.leaves))
-        return nodes, np.array(bitsets, dtype=np.uint32).reshape(-1, BITSET_WORDS)
+        nodes["depth"] = structure.depths
+        nodes["leaf"][structure.leaves] = range(len(structure.leaves))
+        inner = structure.inner
+        splits = structure.splits[inner]
+        feature = splits["feature"]
+        nodes["feature"][inner] = feature
+        nodes["left"][inner] = structure.left[inner]
+        nodes["right"][inner] = structure.left[inner] + 1
+        nodes["missing_left"][inner] = splits["missing_left"]
+        nodes["missing_bin"][inner] = self.mapper.n_bins_[feature]
+        by_category = splits["is_categorical"] != 0
+        nodes["bitset"][inner[by_category]] = range(by_category.sum())
+        numeric, bins = ~by_category, splits["bin_threshold"]
+        nodes["bin_threshold"][inner[numeric]] = bins[numeric]
+        thresholds = self._raw_thresholds(feature[numeric], bins[numeric])
+        nodes["threshold"][inner[numeric]] = thresholds
+        return nodes, np.ascontiguousarray(splits["bitset"][by_category])
 
-    def _raw_threshold(self, feature, bin_threshold):
+    def _raw_thresholds(self, features, bins):
         """The last bin has no upper threshold: everything present is on its left."""
-        if bin_threshold >= self.mapper.n_bins_[feature] - 1:
-            return np.inf
-        return self.mapper.thresholds_[feature, bin_threshold]
+        table = self.mapper.thresholds_
+        inside = bins < self.mapper.n_bins_[features] - 1
+        return np.where(inside, table[features, np.minimum(bins, table.shape[1] - 1)], np.inf)
 
 
-def lay_out_histograms(mapper, lanes):
-    """Where each feature's histogram starts.
+class Growth:
+    """The growth of one tree: nodes are numbered as they come, the root is 0.
 
-    A cache line is left free after each feature, and one more if it would still start a multiple
-    of 4096 bytes after the one before. There the frequent bins of skewed features share an address
-    modulo 4096, and the processor takes each load to depend on the store before it.
-
-    Returns
-    -------
-    features : ndarray of FEATURE_DTYPE of shape (n_features,)
-    n_cells : int
-        Length of all histograms together, in bins.
+    Parameters
+    ----------
+    grower : TreeGrower
+    vectors, gradients, rows, columns :
+        As in `TreeGrower.grow`.
     """
-    cell = 8 * lanes
+
+    def __init__(self, grower, vectors, gradients, rows, columns):
+        self.grower = grower
+        self.rules = grower.rules
+        self.pool = grower.pool
+        self.vectors = vectors
+        self.rows = rows
+        self.count_lane = 2 * len(gradients.weights)
+        features = grower.features
+        lengths = (features["n_bins"] + features["has_missing"])[columns]
+        self.lengths = lengths
+        stride = self.pool.shape[1]
+        n_nodes = 2 * min(self.rules.num_leaves, len(rows)) + 1
+        weights = np.ascontiguousarray(gradients.weights, dtype=np.float64)
+        monotone = grower.monotone
+        if monotone is None:
+            monotone = np.zeros((len(features), len(weights)), dtype=np.int32)
+        self.filler = _histogram.HistogramFiller(
+            grower.binned.by_row,
+            rows,
+            vectors.lanes,
+            columns,
+            lengths,
+            self.pool.addresses,
+            stride,
+        )
+        self.search = _splitting.SplitSearch(
+            self.pool.addresses,
+            vectors.cell_dtype == np.float64,
+            stride,
+            vectors.scales,
+            features,
+            columns,
+            lengths,
+            weights,
+            monotone,
+            self.rules.as_record(constrained=grower.monotone is not None),
+            n_nodes,
+            grower.n_threads,
+        )
+        self.partition = RowPartition(
+            grower.binned.by_column, rows, grower.buffer, features, self.search.splits
+        )
+        self.cells = len(columns) * stride * len(weights)
+        self.starts, self.stops, self.depths, self.left = [0], [len(rows)], [0], [-1]
+        self.slots = [self.pool.take()]
+        self.heap = []
+
+    def run(self):
+        """Split the leaf that gains most, until there are enough or none gains."""
+        self._search_root()
+        n_leaves = 1
+        while self.heap and n_leaves < self.rules.num_leaves:
+            _, node = heapq.heappop(self.heap)
+            self._split(node)
+            n_leaves += 1
+            if n_leaves < self.rules.num_leaves:
+                self._search_children(node)
+            self._release(node)
+        for node in range(len(self.slots)):
+            self._release(node)
+        n_nodes = len(self.starts)
+        return Structure(
+            rows=self.rows,
+            starts=np.array(self.starts),
+            stops=np.array(self.stops),
+            depths=np.array(self.depths),
+            left=np.array(self.left),
+            splits=self.search.splits[:n_nodes],
+            bounds=self.search.bounds[:n_nodes],
+        )
+
+    def _search_root(self):
+        self.search.bounds[:, 0], self.search.bounds[:, 1] = -np.inf, np.inf
+        self._fill(0)
+        self.search.totals[0] = self._root_total()
+        if self._may_split(0):
+            threads = self.grower.threads_for(self.cells)
+            with self.grower.profile("splits"):
+                gain = self.search.find(0, self.slots[0], threads)
+            self._push(0, gain)
+
+    def _root_total(self):
+        """Integers may be added up from the cells of any feature; floats are summed row by row."""
+        if self.vectors.cell_dtype == np.int32:
+            cells = self.pool.arrays[self.slots[0]][0, : self.lengths[0]]
+            return cells.sum(axis=0, dtype=np.int64) * self.vectors.scales
+        threads = self.grower.threads_for(len(self.rows))
+        sums = _leaves.sum_leaves(self.vectors.lanes, self.rows, [0, len(self.rows)], threads)
+        return self.grower.reducer.sum(sums[0])
+
+    def _may_split(self, node):
+        deep = 0 < self.rules.max_depth <= self.depths[node]
+        enough = 2 * max(1, self.rules.min_child_samples)
+        return not deep and self.search.totals[node, self.count_lane] >= enough
+
+    def _fill(self, node):
+        """Sum the node's rows into its slot."""
+        start, stop = self.starts[node], self.stops[node]
+        share_rows = stop - start >= ROWS_TO_SHARE * self.pool.shape[1]
+        with self.grower.profile("histograms"):
+            self.filler.fill(
+                self.slots[node],
+                start,
+                stop,
+                self.grower.spare if share_rows else None,
+                self.grower.threads_for((stop - start) * self.pool.shape[0]),
+            )
+        self.grower.reducer.sum(self.pool.arrays[self.slots[node]])
+
+    def _search_children(self, node):
+        """Sum the smaller child; the larger is the parent less the smaller."""
+        smaller, larger = self.left[node], self.left[node] + 1
+        if self._n_rows(larger) < self._n_rows(smaller):
+            smaller, larger = larger, smaller
+        if not (self._may_split(smaller) or self._may_split(larger)):
+            return
+        self.slots[smaller] = self.pool.take()
+        self.slots[larger], self.slots[node] = self.slots[node], None
+        self._fill(smaller)
+        with self.grower.profile("splits"):
+            gains = self.search.find_pair(
+                smaller,
+                self.slots[smaller],
+                larger,
+                self.slots[larger],
+                self.grower.threads_for(2 * self.cells),
+            )
+        self._push(smaller, gains[0])
+        self._push(larger, gains[1])
+
+    def _n_rows(self, node):
+        return self.stops[node] - self.starts[node]
+
+    def _push(self, node, gain):
+        """Largest gain first; of equals the older node, so that the order is always the same."""
+        if gain > -np.inf:
+            heapq.heappush(self.heap, (-gain, node))
+        else:
+            self._release(node)
+
+    def _release(self, node):
+        if self.slots[node] is not None:
+            self.pool.give(self.slots[node])
+            self.slots[node] = None
+
+    def _split(self, node):
+        """Move the node's rows to two children."""
+        start, stop = self.starts[node], self.stops[node]
+        threads = self.grower.threads_for(stop - start)
+        with self.grower.profile("partition"):
+            middle = start + self.partition.split(node, start, stop, threads)
+        left = self.left[node] = len(self.starts)
+        self.starts += [start, middle]
+        self.stops += [middle, stop]
+        self.depths += [self.depths[node] + 1] * 2
+        self.left += [-1, -1]
+        self.slots += [None, None]
+        totals = self.search.totals
+        totals[left] = self.search.left_totals[node]
+        np.subtract(totals[node], totals[left], out=totals[left + 1])
+        if self.grower.monotone is not None:
+            self._limit_children(node, left)
+
+    def _limit_children(self, node, left):
+        """On a monotone feature the children's values must stay on either side of their middle."""
+        bounds = self.search.bounds
+        bounds[left : left + 2] = bounds[node]
+        direction = self.grower.monotone[self.search.splits["feature"][node]]
+        output = np.flatnonzero(direction)
+        n = len(direction)
+        totals = self.search.totals[left : left + 2]
+        values = self.rules.leaf_values(totals[:, :n], totals[:, n : 2 * n], bounds[node])
+        middle = values.mean(axis=0)
+        low_side, high_side = np.where(direction > 0, [[0], [1]], [[1], [0]])
+        bounds[left + low_side[output], 1, output] = middle[output]
+        bounds[left + high_side[output], 0, output] = middle[output]
+
+
+def feature_records(mapper):
+    """What the split search must know of each feature: FEATURE_DTYPE of shape (n_features,)."""
     features = np.zeros(len(mapper.n_bins_), dtype=FEATURE_DTYPE)
     features["n_bins"] = mapper.n_bins_
     features["has_missing"] = mapper.has_missing_
     features["is_categorical"] = mapper.is_categorical
-    used = mapper.n_bins_ + mapper.has_missing_
-    lengths = used + max(1, 64 // cell)
-    lengths += (lengths * cell) % 4096 == 0
-    features["offset"] = np.cumsum(lengths) - lengths
-    return features, int(lengths.sum())
+    return features
+
+
+def strip_length(longest, cell_bytes):
+    """Cells of the strip of one feature in a histogram.
+
+    At least a cache line more than the longest feature needs, and never a multiple of 4096 bytes:
+    there the frequent bins of skewed features would share an address modulo 4096, and the processor
+    would take each load to depend on the store before it.
+    """
+    length = longest + max(1, 64 // cell_bytes)
+    return length + ((length * cell_bytes) % 4096 == 0)
 
 
 def sum_upwards(structure, leaf_sums):
     """Sums of every node from those of the leaves; parents have smaller numbers than children."""
-    sums = np.zeros((len(structure.nodes), leaf_sums.shape[1]))
-    sums[[leaf.number for leaf in structure.leaves]] = leaf_sums
-    for node in reversed(structure.nodes):
-        if node.children is not None:
-            left, right = node.children
-            sums[node.number] = sums[left.number] + sums[right.number]
+    sums = np.zeros((len(structure.starts), leaf_sums.shape[1]))
+    sums[structure.leaves] = leaf_sums
+    for node in structure.inner[::-1]:
+        left = structure.left[node]
+        np.add(sums[left], sums[left + 1], out=sums[node])
     return sums
 
 
 def split_gains(structure, scores):
     """What each output gained by each split: its children's scores less its own."""
     gains = np.zeros_like(scores)
-    for node in structure.nodes:
-        if node.children is not None:
-            left, right = node.children
-            gains[node.number] = scores[left.number] + scores[right.number] - scores[node.number]
+    left = structure.left[structure.inner]
+    gains[structure.inner] = scores[left] + scores[left + 1] - scores[structure.inner]
     return gains
