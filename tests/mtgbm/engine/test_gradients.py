@@ -114,12 +114,78 @@ def test_missing_labels_give_nothing(tasks):
 
 
 def test_rows_do_not_depend_on_each_other(tasks):
-    """Around the kernel's blocks of 256 rows, for any number of threads."""
+    """Around the borders of the kernel's blocks of rows, for any number of threads."""
     objective, raw, labels, weights = problem(tasks, n_rows=513)
     whole = differentiate(objective, raw, labels, weights, n_threads=3)
-    for rows in (slice(0, 1), slice(255, 258), slice(511, 513)):
+    for rows in (slice(0, 1), slice(165, 171), slice(511, 513)):
         parts = [np.ascontiguousarray(array[rows]) for array in (raw, labels, weights)]
         np.testing.assert_array_equal(differentiate(objective, *parts), [a[rows] for a in whole])
+
+
+def binary_gradients_naive(kernel, raw, labels, weights, positive_weights, tasks, outputs):
+    """Twin of `binary_gradients`: the same operations, column by column."""
+    n_outputs = raw.shape[1]
+    vectors = empty_vectors(len(raw), n_outputs)
+    for task, output in zip(tasks, outputs, strict=True):
+        p = 1.0 / (1.0 + kernel.exp_blockwise(-raw[:, output]))
+        y = labels[:, task].astype(np.float64)
+        w = 1.0 if weights is None else weights[:, task].astype(np.float64)
+        w = w * np.where(y > 0, positive_weights[task], 1.0)
+        w = np.where(y < 0, 0.0, w)
+        vectors[:, output] = w * (p - y)
+        vectors[:, n_outputs + output] = w * p * (1.0 - p)
+    return vectors
+
+
+def assert_binary_bits(kernel, n_rows, n_tasks, n_outputs, chosen, *, weighted, n_threads):
+    """Compare with the twin for tasks `chosen`, whose outputs are the last ones in order."""
+    rng = np.random.default_rng(n_tasks)
+    raw = rng.normal(size=(n_rows, n_outputs)) * 3
+    labels = rng.integers(-1, 2, size=(n_rows, n_tasks)).astype(np.int16)
+    weights = rng.random((n_rows, n_tasks), dtype=np.float32) if weighted else None
+    tasks = np.array(chosen, dtype=np.int32)
+    outputs = np.arange(n_outputs - len(tasks), n_outputs, dtype=np.int32)
+    arguments = raw, labels, weights, rng.random(n_tasks), tasks, outputs
+    vectors = empty_vectors(n_rows, n_outputs)
+    kernel.binary_gradients(*arguments, vectors, n_threads)
+    np.testing.assert_array_equal(vectors, binary_gradients_naive(kernel, *arguments))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_tasks", [1, 2, 3, 4, 5, 6, 8, 9, 17, 64, 100])
+def test_binary_tasks_alone_have_the_bits_of_the_naive_twin(variant, n_tasks, weighted):
+    """Each number of outputs that has a loop of its own, and others; rows that fill no block."""
+    kernel = variant("mtgbm.objectives._gradients")
+    for n_rows, n_threads in ((1, 1), (7, 2), (1003, 1), (1003, 3)):
+        assert_binary_bits(
+            kernel,
+            n_rows,
+            n_tasks,
+            n_tasks,
+            range(n_tasks),
+            weighted=weighted,
+            n_threads=n_threads,
+        )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("chosen", [[0], [3], [0, 2], [1, 2, 3], [3, 0, 1, 2]])
+def test_binary_tasks_among_others_have_the_bits_of_the_naive_twin(variant, chosen, weighted):
+    """Any tasks, in any order, with more outputs than tasks or as many."""
+    kernel = variant("mtgbm.objectives._gradients")
+    for n_outputs in (4, 7):
+        assert_binary_bits(kernel, 605, 4, n_outputs, chosen, weighted=weighted, n_threads=3)
+
+
+def test_more_tasks_than_fit_a_block(variant):
+    kernel = variant("mtgbm.objectives._gradients")
+    for n_tasks in (512, 513, 1100):
+        assert_binary_bits(kernel, 9, n_tasks, n_tasks, range(n_tasks), weighted=True, n_threads=2)
+
+
+def test_no_rows_have_no_gradients(variant):
+    kernel = variant("mtgbm.objectives._gradients")
+    assert_binary_bits(kernel, 0, 3, 3, range(3), weighted=False, n_threads=2)
 
 
 def test_variants_give_the_same_bits(variant):

@@ -14,6 +14,9 @@ SIZES = [
     [CHUNK_ROWS, CHUNK_ROWS + 1, CHUNK_ROWS - 1],
     [3 * CHUNK_ROWS + 7, 2],
 ]
+#: Each width that has a loop of its own, and some that share the general one.
+LANES = [4, 8, 16, 24, 32, 40]
+OUTPUTS = [1, 2, 3, 4, 5, 6, 8, 9, 17]
 
 
 def leaves_of(sizes, seed=0):
@@ -25,7 +28,7 @@ def leaves_of(sizes, seed=0):
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("lanes", [4, 8, 40])
+@pytest.mark.parametrize("lanes", LANES)
 def test_sums_are_exact_for_integers(variant, sizes, lanes):
     rows, starts = leaves_of(sizes)
     vectors = aligned_zeros((len(rows) + 20, lanes), np.float32)
@@ -37,16 +40,40 @@ def test_sums_are_exact_for_integers(variant, sizes, lanes):
     np.testing.assert_array_equal(sums, expected)
 
 
-@pytest.mark.parametrize("n_threads", [2, 3, 7])
-def test_sums_do_not_depend_on_the_number_of_threads(variant, n_threads):
-    kernel = variant("mtgbm.engine._leaves")
+def rounding_vectors(vectors):
+    """Fill with numbers of such different sizes that float64 sums depend on their order."""
+    rng = np.random.default_rng(1)
+    vectors[:] = rng.normal(size=vectors.shape) * 10.0 ** rng.uniform(-12, 12, vectors.shape)
+    return vectors
+
+
+def sum_leaves_naive(vectors, rows, starts):
+    """Twin of `sum_leaves`: row after row in chunks, chunk after chunk in leaves."""
+    sums = np.zeros((len(starts) - 1, vectors.shape[1]))
+    for leaf, (first, last) in enumerate(pairwise(starts)):
+        for chunk in range(first, last, CHUNK_ROWS):
+            taken = vectors[rows[chunk : min(chunk + CHUNK_ROWS, last)]].astype(np.float64)
+            sums[leaf] += np.add.accumulate(taken)[-1]
+    return sums
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
+def test_sums_have_the_bits_of_the_naive_twin(variant, lanes, n_threads):
+    """Rounded sums, which depend on the order of the rows, for any number of threads."""
     rows, starts = leaves_of(SIZES[-1])
-    vectors = aligned_zeros((len(rows) + 20, 4), np.float32)
-    vectors[:] = np.random.default_rng(1).normal(size=vectors.shape)
-    one = kernel.sum_leaves(vectors, rows, starts, 1)
-    np.testing.assert_array_equal(kernel.sum_leaves(vectors, rows, starts, n_threads), one)
-    first = vectors[rows[: starts[1]]].sum(axis=0, dtype=np.float64)
-    np.testing.assert_allclose(one[0], first, rtol=1e-9, atol=1e-9)
+    vectors = rounding_vectors(aligned_zeros((len(rows) + 20, lanes), np.float32))
+    sums = variant("mtgbm.engine._leaves").sum_leaves(vectors, rows, starts, n_threads)
+    np.testing.assert_array_equal(sums, sum_leaves_naive(vectors, rows, starts))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_vectors_may_start_anywhere_in_a_cache_line(variant, lanes):
+    rows, starts = leaves_of([1000, 7])
+    table = aligned_zeros((len(rows) + 20) * lanes + 1, np.float32)
+    vectors = rounding_vectors(table[1:].reshape(-1, lanes))
+    sums = variant("mtgbm.engine._leaves").sum_leaves(vectors, rows, np.array(starts), 2)
+    np.testing.assert_array_equal(sums, sum_leaves_naive(vectors, rows, starts))
 
 
 def test_no_rows_sum_to_nothing(variant):
@@ -56,12 +83,13 @@ def test_no_rows_sum_to_nothing(variant):
 
 
 @pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("n_outputs", OUTPUTS)
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_every_row_gets_the_value_of_its_leaf(variant, sizes, n_threads):
+def test_every_row_gets_the_value_of_its_leaf(variant, sizes, n_outputs, n_threads):
     rows, starts = leaves_of(sizes)
     rng = np.random.default_rng(2)
-    scores = rng.normal(size=(len(rows) + 20, 3))
-    values = rng.normal(size=(len(sizes), 3))
+    scores = rng.normal(size=(len(rows) + 20, n_outputs))
+    values = rng.normal(size=(len(sizes), n_outputs))
     expected = scores.copy()
     expected[rows] += np.repeat(values, sizes, axis=0)
     variant("mtgbm.engine._leaves").add_leaf_values(scores, rows, starts, values, n_threads)
