@@ -1,41 +1,49 @@
-"""Each kernel alone, beside what the memory of this machine can do.
+"""Each kernel alone, as a share of what this machine can do at most.
 
     python -m benchmarks.kernels --rows 1000000 --features 50 --threads 1 2
 
 Rates are those of the fastest of several calls. A cell is one feature of one row (of one bin in the
-split search). "GB/s" is the least that has to move for the result, so that it can be compared with
-the triad below it; a kernel far below the triad waits for something else than memory.
+split search). The rooflines come from benchmarks/roofline.c, which is compiled for the purpose with
+the C compiler that CC names, `cc` by default. Histograms are compared with the bare loop
+that adds vectors of this width to random cells, rows in order, nothing else; everything else
+with the bandwidth of memory, a[i] = b[i] + 3 c[i]. "GB/s" is the least that has to move for the
+result; a kernel far below the roofline waits for something else than memory.
 
-    histogram   reads bins (1 byte a cell), rows (4) and row vectors (4 a lane); its sums stay in
-                the cache, where each cell reads and writes one vector: "cache GB/s"
-    partition   reads rows (4) and the split's bins (1), writes rows twice (8, with the buffer)
-    split scan  reads the histogram (8 a lane and bin)
+    histogram   reads bins (1 byte a cell), rows (4) and row vectors (2 or 4 a lane); its sums stay
+                in the cache
+    partition   reads rows (4) and the split's bins (1), writes rows and, of one side, twice (6)
+    split scan  reads the histogram (4 or 8 a lane and bin)
     gradients   reads scores (8 a task) and labels (2 a task), writes row vectors (4 a lane)
+    quantize    reads row vectors twice (4 a lane), writes integers (2 a lane)
     predictor   reads raw rows (4 or 8 a cell); its blocks of rows and trees stay in the cache
     binning     reads raw rows (4 a cell), writes two copies of the bins (2 a cell)
-
-The triad a = b + 3 c over float64 arrays larger than the caches is the machine's own measure: two
-calls of numpy for each piece that fits the cache. Its threads are Python's, which numpy lets run.
 """
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
+import os
+import subprocess
+import tempfile
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measure import least_seconds, print_table, write_json
 from mtgbm import MultiTaskLGBMClassifier
 from mtgbm.engine._isa import INSTRUCTION_SET
-from mtgbm.engine.binning import BinMapper
+from mtgbm.engine.binning import BinMapper, BinnedMatrix
+from mtgbm.engine.criteria import SplitGradients
 from mtgbm.engine.grower import GrowthRules, TreeGrower
+from mtgbm.engine.quantization import ExactGradients, QuantizedGradients
 from mtgbm.engine.vectors import empty_vectors
 from mtgbm.objectives import Task, TaskObjectives
 
-#: Tasks whose row vectors have 4, 8, 16, 24 and 32 lanes.
-TASKS = (1, 3, 7, 11, 15)
+#: Tasks whose row vectors have 4, 8 and 16 lanes; of more tasks, seven are drawn.
+TASKS = (1, 3, 7)
 FOREST_ROWS, FOREST_TASKS, FOREST_TREES = 20_000, 3, 50
-TRIAD_PIECE = 8192
+#: Share of the cells in one bin, in the skewed table.
+SKEW = 0.7
 
 
 @dataclass
@@ -57,10 +65,25 @@ class Table:
     def cells(self):
         return self.X.size
 
+    def skewed(self):
+        """The same with most cells of each feature in one bin."""
+        by_row = self.binned.by_row.copy()
+        by_row[np.random.default_rng(6).random(by_row.shape) < SKEW] = 7
+        binned = BinnedMatrix(by_row, np.ascontiguousarray(by_row.T))
+        return Table(self.X, self.mapper, binned)
+
 
 @dataclass
 class Rate:
-    """One line: how much work was done in the fastest call."""
+    """One line: how much work was done in the fastest call.
+
+    Attributes
+    ----------
+    moved : float
+        Bytes that had to move.
+    roof : float or None
+        The highest rate there could be; None where memory is the limit.
+    """
 
     kernel: str
     threads: int
@@ -68,69 +91,127 @@ class Rate:
     unit: str
     seconds: float
     moved: float
-    cached: float = 0.0
+    roof: float | None = None
 
     @property
     def per_second(self):
         return self.amount / self.seconds
 
+    @property
+    def bandwidth(self):
+        return self.moved / self.seconds / 1e9
+
+    @property
+    def share(self):
+        """Of the roofline."""
+        if self.roof is not None:
+            return self.per_second / self.roof
+        return self.bandwidth / triad_roof(self.threads)
+
     def cells(self):
-        bandwidths = (bytes / self.seconds / 1e9 for bytes in (self.moved, self.cached))
         return (
             self.kernel,
             self.threads,
             f"{self.per_second:.3g} {self.unit}/s",
-            *(f"{bandwidth:.1f}" if bandwidth else "" for bandwidth in bandwidths),
+            f"{self.bandwidth:.1f}",
+            f"{self.share:.2f}",
         )
 
 
-def prepared_grower(table, n_tasks, n_threads, rows):
-    """A grower that holds the gradients of random labels, and its root."""
+@cache
+def build_folder():
+    """Is removed at exit."""
+    return tempfile.TemporaryDirectory(prefix="mtgbm-roofline-")
+
+
+@cache
+def roofline_program(lanes, cell, row):
+    """Path of the compiled benchmarks/roofline.c."""
+    source = Path(__file__).with_name("roofline.c")
+    program = Path(build_folder().name, f"{cell}{lanes}")
+    compiler = os.environ.get("CC", "cc").split()
+    flags = ["-O3", "-march=native", "-fopenmp"]
+    macros = [f"-DLANES={lanes}", f"-DCELL={cell}", f"-DROW={row}"]
+    subprocess.run([*compiler, *flags, *macros, source, "-o", program], check=True)
+    return program
+
+
+@cache
+def cell_roof(kind, lanes, rows, features, n_threads):
+    """G cells a second of the bare loop."""
+    types = ("int32_t", "int16_t") if kind == "int" else ("double", "float")
+    return run(roofline_program(lanes, *types), "cells", rows, features, n_threads)
+
+
+@cache
+def triad_roof(n_threads):
+    """GB a second, of arrays larger than the caches."""
+    return run(roofline_program(8, "int32_t", "int16_t"), "triad", 10_000_000, n_threads)
+
+
+def run(program, *arguments):
+    """The number that a program prints."""
+    command = [program, *map(str, arguments)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def prepared_growth(table, n_tasks, n_threads, rows, precision):
+    """A tree about to grow from random gradients."""
     vectors = empty_vectors(len(table.X), n_tasks)
     rng = np.random.default_rng(1)
     vectors[:, :n_tasks] = rng.standard_normal((len(table.X), n_tasks), dtype=np.float32)
     vectors[:, n_tasks : 2 * n_tasks] = 0.25
+    gradients = SplitGradients(vectors, n_tasks, np.arange(n_tasks), np.ones(n_tasks))
     grower = TreeGrower(table.binned, table.mapper, GrowthRules(), n_threads)
     columns = np.arange(table.X.shape[1], dtype=np.int32)
-    grower._prepare(vectors, np.ones(n_tasks), rows, columns)
-    return grower, grower._root()
+    row_vectors = precision.row_vectors(gradients, n_threads)
+    return grower.begin(row_vectors, gradients, rows, columns)
+
+
+def precisions():
+    return {"int": QuantizedGradients(), "float": ExactGradients()}
 
 
 def histograms(table, n_threads, budget):
-    """Every row, then a random quarter of them, for each number of lanes."""
+    """Every row, a random quarter of them, and every row of a skewed table."""
     n_rows, n_features = table.X.shape
     every = np.arange(n_rows, dtype=np.int32)
     quarter = np.sort(np.random.default_rng(2).permutation(every)[: n_rows // 4])
+    cases = [
+        (table, every, "all rows"),
+        (table, quarter, "random 25 %"),
+        (table.skewed(), every, f"{SKEW:.0%} in one bin"),
+    ]
     for n_tasks in TASKS:
-        for rows, which in ((every, "all rows"), (quarter, "random 25 %")):
-            grower, root = prepared_grower(table, n_tasks, n_threads, rows.copy())
-            lanes = grower._lanes
-
-            def fill(grower=grower, root=root):
-                grower._release(root)
-                grower._fill(root)
-
-            cells = len(rows) * n_features
-            yield Rate(
-                f"histogram, {lanes} lanes ({n_tasks} tasks), {which}",
-                n_threads,
-                cells / 1e9,
-                "G cells",
-                least_seconds(fill, budget),
-                moved=cells + len(rows) * (4 + 4 * lanes),
-                cached=cells * 2 * 4 * lanes,
-            )
+        for kind, precision in precisions().items():
+            for case, rows, which in cases:
+                growth = prepared_growth(case, n_tasks, n_threads, rows.copy(), precision)
+                lanes, width = growth.vectors.n_lanes, growth.vectors.lanes.itemsize
+                cells = len(rows) * n_features
+                yield Rate(
+                    f"histogram, {lanes} {kind} lanes ({n_tasks} tasks), {which}",
+                    n_threads,
+                    cells / 1e9,
+                    "G cells",
+                    least_seconds(lambda growth=growth: growth.fill(0), budget),
+                    moved=cells + len(rows) * (4 + width * lanes),
+                    roof=cell_roof(kind, lanes, n_rows, n_features, n_threads),
+                )
 
 
 def split_scans(table, n_threads, budget):
+    bins = int(table.mapper.n_bins_.sum())
     for n_tasks in TASKS:
-        rows = np.arange(len(table.X), dtype=np.int32)
-        grower, root = prepared_grower(table, n_tasks, n_threads, rows)
-        bins = int(table.mapper.n_bins_.sum())
-        seconds = least_seconds(lambda grower=grower, root=root: grower._search(root), budget)
-        moved = bins * grower._lanes * 8
-        name = f"split scan, {n_tasks} tasks"
-        yield Rate(name, n_threads, bins / 1e6, "M bins", seconds, moved)
+        for kind, precision in precisions().items():
+            rows = np.arange(len(table.X), dtype=np.int32)
+            growth = prepared_growth(table, n_tasks, n_threads, rows, precision)
+            growth.search_root()
+            seconds = least_seconds(
+                lambda growth=growth: growth.search.find(0, growth.slots[0], n_threads), budget
+            )
+            moved = bins * growth.vectors.n_lanes * np.dtype(growth.vectors.cell_dtype).itemsize
+            name = f"split scan, {n_tasks} tasks, {kind}"
+            yield Rate(name, n_threads, bins / 1e6, "M bins", seconds, moved)
 
 
 def partitions(table, n_threads, budget):
@@ -138,11 +219,13 @@ def partitions(table, n_threads, budget):
     n_rows = len(table.X)
     for start, which in ((np.arange(n_rows), "in order"), (shuffled(n_rows), "shuffled")):
         rows = start.astype(np.int32)
-        grower, root = prepared_grower(table, 1, n_threads, rows)
-        grower._search(root)
-        seconds = least_seconds(lambda grower=grower, root=root: grower._split(root, 1), budget)
+        growth = prepared_growth(table, 1, n_threads, rows, ExactGradients())
+        growth.search_root()
+        seconds = least_seconds(
+            lambda growth=growth: growth.partition.split(0, 0, n_rows, n_threads), budget
+        )
         name = f"partition, rows {which}"
-        yield Rate(name, n_threads, n_rows / 1e6, "M rows", seconds, n_rows * 13)
+        yield Rate(name, n_threads, n_rows / 1e6, "M rows", seconds, n_rows * 11)
 
 
 def shuffled(n_rows):
@@ -164,6 +247,23 @@ def gradients(table, n_threads, budget):
         moved = n_rows * (n_tasks * (8 + 2) + vectors.shape[1] * 4)
         seconds = least_seconds(differentiate, budget)
         yield Rate(f"gradients, {n_tasks} tasks", n_threads, n_rows / 1e6, "M rows", seconds, moved)
+
+
+def quantizations(table, n_threads, budget):
+    n_rows = len(table.X)
+    for n_tasks in (1, 3, 7):
+        vectors = empty_vectors(n_rows, n_tasks)
+        vectors[:, : 2 * n_tasks] = np.random.default_rng(7).random((n_rows, 2 * n_tasks))
+        gradients = SplitGradients(vectors, n_tasks, np.arange(n_tasks), np.ones(n_tasks))
+        precision = QuantizedGradients()
+        seconds = least_seconds(
+            lambda precision=precision, gradients=gradients: precision.row_vectors(
+                gradients, n_threads
+            ),
+            budget,
+        )
+        moved = n_rows * vectors.shape[1] * 10
+        yield Rate(f"quantize, {n_tasks} tasks", n_threads, n_rows / 1e6, "M rows", seconds, moved)
 
 
 def predictions(table, n_threads, budget):
@@ -188,32 +288,14 @@ def binning(table, n_threads, budget):
     yield Rate("binning", n_threads, table.cells / 1e9, "G cells", seconds, table.cells * 6)
 
 
-def triads(table, n_threads, budget):
-    """a = b + 3 c by pieces, of which the product stays in the cache."""
-    size = max(len(table.X) * 4, 1_000_000)
-    a, b, c = np.zeros(size), np.ones(size), np.ones(size)
-    bounds = np.linspace(0, size, n_threads + 1, dtype=int)
-
-    def share(number):
-        for start in range(bounds[number], bounds[number + 1], TRIAD_PIECE):
-            piece = slice(start, min(start + TRIAD_PIECE, bounds[number + 1]))
-            np.multiply(c[piece], 3.0, out=a[piece])
-            np.add(a[piece], b[piece], out=a[piece])
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        seconds = least_seconds(lambda: list(pool.map(share, range(n_threads))), budget)
-    # Two arrays are read; the one that is written is read into the cache first.
-    yield Rate("triad of the machine", n_threads, size / 1e9, "G numbers", seconds, size * 32)
-
-
 KERNELS = {
     "histogram": histograms,
     "split": split_scans,
     "partition": partitions,
     "gradients": gradients,
+    "quantize": quantizations,
     "predictor": predictions,
     "binning": binning,
-    "triad": triads,
 }
 
 
@@ -242,8 +324,11 @@ def main():
         for n_threads in arguments.threads
         for rate in KERNELS[kernel](table, n_threads, arguments.budget)
     ]
-    print_table(("", "threads", "rate", "GB/s", "cache GB/s"), [rate.cells() for rate in rates])
-    write_json(arguments.json, [vars(rate) for rate in rates])
+    header = ("", "threads", "rate", "GB/s", "of the roofline")
+    print_table(header, [rate.cells() for rate in rates])
+    for n_threads in arguments.threads:
+        print(f"memory, {n_threads} threads: {triad_roof(n_threads):.1f} GB/s")
+    write_json(arguments.json, [{**vars(rate), "share": rate.share} for rate in rates])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from mtgbm.engine.threads import effective_n_threads
 from mtgbm.engine.tree import Forest
 from mtgbm.labels import MISSING
 from mtgbm.objectives import TaskObjectives
-from mtgbm.parameters import check_number, choose, find_task, per_task
+from mtgbm.parameters import check_number, choose, find_task, per_task, suggest
 from mtgbm.sklearn_callbacks import SklearnCallbacks, has_callbacks
 from mtgbm.validation import RoundScorer, check_decidable, deciding_weights
 from mtgbm.weighting import NAMED_WEIGHTINGS
@@ -52,9 +52,13 @@ class Training:
         """What chooses the structure; all outputs must be heard where leaves have constraints."""
         estimator = self.estimator
         most = estimator.sketch_outputs
-        if isinstance(most, str):
-            choose("sketch_outputs", most, {"auto": MOST_OUTPUTS})
+        if most == "auto":
             most = MOST_OUTPUTS if estimator.monotone_constraints is None else None
+        elif isinstance(most, str):
+            raise ValueError(
+                f"unknown sketch_outputs {most!r}; {suggest(most, ['auto'])} Or give a number of "
+                "outputs, or None for all."
+            )
         elif most is not None:
             check_number("sketch_outputs", most, Integral, 1, None)
         if most is not None and estimator.monotone_constraints is not None:
@@ -184,13 +188,9 @@ class Training:
         return scores
 
     def _precision(self):
-        """Exact or quantized gradients; rounding has random numbers of its own.
-
-        So it changes neither bags nor columns.
-        """
         if not self.estimator.use_quantized_grad:
             return ExactGradients()
-        return QuantizedGradients(self.rng.spawn(1)[0])
+        return QuantizedGradients(first_round=len(self.forest.trees))
 
     def _rules(self):
         names = [field.name for field in fields(GrowthRules)]

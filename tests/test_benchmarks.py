@@ -21,7 +21,7 @@ def run(module, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["flights", "peers", "kernels"])
+@pytest.mark.parametrize("module", ["flights", "peers", "kernels", "explain"])
 def test_help_says_how_to_run_it(module):
     assert f"python -m benchmarks.{module} " in run(module, "--help")
 
@@ -138,8 +138,22 @@ def test_kernels(tmp_path):
     )
     rates = {rate["kernel"]: rate for rate in json.loads(file.read_text())}
     assert all(rate["seconds"] > 0 and name in printed for name, rate in rates.items())
-    for lanes in (4, 8, 16, 24, 32):
-        assert any(name.startswith(f"histogram, {lanes} lanes") for name in rates)
+    assert all(rate["share"] > 0 for rate in rates.values())
+    for lanes in (4, 8, 16):
+        for kind in ("int", "float"):
+            assert any(name.startswith(f"histogram, {lanes} {kind} lanes") for name in rates)
+
+
+def test_explain(tmp_path):
+    file = tmp_path / "explain.json"
+    printed = run(
+        *("explain", *TINY, "--rows", 30, 60, "--train-rows", 500, "--tasks", 2, "--json", file)
+    )
+    ours, theirs, of_one = json.loads(file.read_text())["runs"]
+    assert [ours["contender"], of_one["contender"]] == ["mtgbm", "shap, one task"]
+    for rows in ("30", "60"):
+        assert f"{ours['microseconds'][rows]:.1f}" in printed
+        assert f"{ours['microseconds'][rows] / theirs['microseconds'][rows]:.3f}" in printed
 
 
 def test_peak_memory_is_that_of_the_block_alone():

@@ -255,7 +255,6 @@ cdef void _fill_rows(
         share_t part = share
         Py_ssize_t size = share.n_features * share.stride * lanes, start, i
         int number, j
-        int32_t *to
     for number in prange(n_threads, schedule="static", num_threads=n_threads):
         start = number * share.n_rows // n_threads
         part = share
@@ -324,6 +323,7 @@ cdef class HistogramFiller:
         start, stop : int
         spare : ndarray of int32 of shape (n_threads - 1, n_features, stride, lanes) or None
             With it, which only integer sums may have, threads share the rows, else the features.
+            Aligned to a cache line, as histograms are.
         n_threads : int
         """
         cdef:

@@ -175,7 +175,7 @@ ctypedef fused real_t:
 
 cdef enum:
     MAX_GROUPS = 64         # threads of one search
-    ROW = MAX_BINS + 16     # length of a row of scratch; not a power of 2, which would crowd the cache
+    ROW = MAX_BINS + 16     # of scratch; not a power of 2, which would crowd the cache
 
 
 # What one output of a node brings to the gain of a split, in units of its cells.
@@ -626,8 +626,8 @@ cdef struct search_t:
 
 # A node to be searched, and what one thread has found for it so far.
 cdef struct target_t:
-    void *cells                     # its histogram; its parent's, if there is a sibling to take away
-    const void *sibling             # NULL, or that sibling's
+    void *cells                     # its histogram; its parent's, if there is a sibling
+    const void *sibling             # NULL, or that of the sibling, to be taken away
     node_view node
     split_t best
     double *best_sums               # (lanes,)
@@ -768,6 +768,14 @@ cdef class SplitSearch:
         targets[1].cells, targets[1].sibling = <void *> self.slots[parent_slot], targets[0].cells
         self._find(targets, nodes, 2, n_threads)
         return self.split_view[smaller].gain, self.split_view[larger].gain
+
+    def divide(self, int node, int left):
+        """Give the totals of a node's best split to its children, `left` and the next."""
+        cdef int lane
+        for lane in range(self.search.lanes):
+            self.total_view[left, lane] = self.left_view[node, lane]
+            self.total_view[left + 1, lane] = (
+                self.total_view[node, lane] - self.left_view[node, lane])
 
     cdef void _find(self, target_t *targets, const int *nodes, int n_targets, int n_threads):
         """Each thread searches some of the features; of equal gains the first feature's is kept."""

@@ -196,9 +196,7 @@ class TreeGrower:
         Is told where the time goes.
     """
 
-    def __init__(
-        self, binned, mapper, rules, n_threads, monotone=None, reducer=None, profile=None
-    ):
+    def __init__(self, binned, mapper, rules, n_threads, monotone=None, reducer=None, profile=None):
         self.binned = binned
         self.mapper = mapper
         self.rules = rules
@@ -229,8 +227,12 @@ class TreeGrower:
         -------
         Structure
         """
+        return self.begin(vectors, gradients, rows, columns).run()
+
+    def begin(self, vectors, gradients, rows, columns):
+        """Return the Growth that `grow` runs."""
         self._lay_out(len(columns), vectors)
-        return Growth(self, vectors, gradients, rows, columns).run()
+        return Growth(self, vectors, gradients, rows, columns)
 
     def _lay_out(self, n_columns, vectors):
         """Memory for the histograms; trees reuse it while they have the same shape."""
@@ -372,7 +374,7 @@ class Growth:
 
     def run(self):
         """Split the leaf that gains most, until there are enough or none gains."""
-        self._search_root()
+        self.search_root()
         n_leaves = 1
         while self.heap and n_leaves < self.rules.num_leaves:
             _, node = heapq.heappop(self.heap)
@@ -394,9 +396,10 @@ class Growth:
             bounds=self.search.bounds[:n_nodes],
         )
 
-    def _search_root(self):
+    def search_root(self):
+        """Sum all rows of the tree and find their best split."""
         self.search.bounds[:, 0], self.search.bounds[:, 1] = -np.inf, np.inf
-        self._fill(0)
+        self.fill(0)
         self.search.totals[0] = self._root_total()
         if self._may_split(0):
             threads = self.grower.threads_for(self.cells)
@@ -418,7 +421,7 @@ class Growth:
         enough = 2 * max(1, self.rules.min_child_samples)
         return not deep and self.search.totals[node, self.count_lane] >= enough
 
-    def _fill(self, node):
+    def fill(self, node):
         """Sum the node's rows into its slot."""
         start, stop = self.starts[node], self.stops[node]
         share_rows = stop - start >= ROWS_TO_SHARE * self.pool.shape[1]
@@ -441,7 +444,7 @@ class Growth:
             return
         self.slots[smaller] = self.pool.take()
         self.slots[larger], self.slots[node] = self.slots[node], None
-        self._fill(smaller)
+        self.fill(smaller)
         with self.grower.profile("splits"):
             gains = self.search.find_pair(
                 smaller,
@@ -480,9 +483,7 @@ class Growth:
         self.depths += [self.depths[node] + 1] * 2
         self.left += [-1, -1]
         self.slots += [None, None]
-        totals = self.search.totals
-        totals[left] = self.search.left_totals[node]
-        np.subtract(totals[node], totals[left], out=totals[left + 1])
+        self.search.divide(node, left)
         if self.grower.monotone is not None:
             self._limit_children(node, left)
 

@@ -88,7 +88,8 @@ def floor_to_float32(thresholds):
     """The largest float32 not above each: x <= threshold says the same of every float32 x."""
     with np.errstate(over="ignore"):
         nearest = thresholds.astype(np.float32)
-    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+        below = np.nextafter(nearest, np.float32(-np.inf))
+    return np.where(nearest > thresholds, below, nearest)
 
 
 def _leaf_ranges(nodes, roots, tree):

@@ -23,18 +23,29 @@ class Profile:
     """
 
     def __init__(self):
-        self.seconds = {}
-        self.calls = {}
+        self._phases = {}
         self._start = time.perf_counter()
 
     def __call__(self, phase):
         """Return a context whose duration counts for `phase`; phases do not overlap."""
-        return _Phase(self, phase)
+        found = self._phases.get(phase)
+        if found is None:
+            found = self._phases[phase] = _Phase()
+        return found
+
+    @property
+    def seconds(self):
+        return {name: phase.seconds for name, phase in self._phases.items()}
+
+    @property
+    def calls(self):
+        return {name: phase.calls for name, phase in self._phases.items()}
 
     def __str__(self):
-        """A table of seconds, shares and calls; the last line is what no phase has counted."""
+        """A table of seconds, shares and calls; the line "other" is what no phase has counted."""
         total = time.perf_counter() - self._start
-        seconds = {**self.seconds, "other": total - sum(self.seconds.values())}
+        seconds = self.seconds
+        seconds["other"] = total - sum(seconds.values())
         lines = [f"{'phase':<14}{'seconds':>10}{'share':>8}{'calls':>9}"]
         for phase, spent in seconds.items():
             calls = self.calls.get(phase, "")
@@ -44,17 +55,17 @@ class Profile:
 
 
 class _Phase:
-    __slots__ = ("_name", "_profile", "_start")
+    """A stopwatch: entered, it runs."""
 
-    def __init__(self, profile, name):
-        self._profile = profile
-        self._name = name
+    __slots__ = ("_start", "calls", "seconds")
+
+    def __init__(self):
+        self.seconds = 0.0
+        self.calls = 0
 
     def __enter__(self):
         self._start = time.perf_counter()
 
     def __exit__(self, *exception):
-        profile, name = self._profile, self._name
-        spent = time.perf_counter() - self._start
-        profile.seconds[name] = profile.seconds.get(name, 0.0) + spent
-        profile.calls[name] = profile.calls.get(name, 0) + 1
+        self.seconds += time.perf_counter() - self._start
+        self.calls += 1

@@ -71,14 +71,17 @@ class ExactGradients:
 class QuantizedGradients:
     """Histograms in int32 of rounded gradients.
 
+    Which values are rounded up depends on the number of the round, not on chance: equal fits are
+    equal, and so are rounds of one fit and of a second that goes on from the first.
+
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Where the roundings of each round start.
+    first_round : int
+        Number of the round that comes first.
     """
 
-    def __init__(self, rng):
-        self.rng = rng
+    def __init__(self, first_round=0):
+        self.round = first_round
         self._integers = np.empty((0, 0))
 
     def row_vectors(self, gradients, n_threads):
@@ -109,11 +112,19 @@ class QuantizedGradients:
             None if n_chosen == gradients.n_outputs else sources,
             factors.astype(np.float32),
             np.where(counts, 0, 1).astype(np.float32),
-            self.rng.integers(2**32, size=len(factors), dtype=np.uint32),
+            self.rounding_phases(len(factors)),
             self._integers,
             threads,
         )
+        self.round += 1
         return RowVectors(self._integers, 1.0 / factors, np.int32)
+
+    def rounding_phases(self, n_lanes):
+        """Where the roundings of this round start: uint32 (n_lanes,), all over their range."""
+        lanes = np.arange(1, n_lanes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        rounds = np.uint64((self.round + 1) * 0xD1B54A32D192ED03 % 2**64)
+        mixed = (lanes ^ rounds) * np.uint64(0xBF58476D1CE4E5B9)
+        return (mixed >> np.uint64(32)).astype(np.uint32)
 
 
 def source_lanes(gradients):

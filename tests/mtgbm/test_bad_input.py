@@ -65,7 +65,9 @@ def refuses(make_data, make_model, no_training):
         ("n_jobs", 0, "n_jobs must not be 0; use 1 for one thread, -1 or None for all cores."),
         ("scale_pos_weight", 0, "scale_pos_weight must be above 0"),
         ("scale_pos_weight", [1, 2], "scale_pos_weight has 2 values for 3 tasks (task_0, task_1,"),
-        ("use_quantized_grad", True, "integer gradients are not built yet; use False."),
+        ("sketch_outputs", 0, "sketch_outputs must be at least 1, got 0."),
+        ("sketch_outputs", -1, "sketch_outputs must be at least 1, got -1."),
+        ("sketch_outputs", "foo", "unknown sketch_outputs 'foo'; Expected one of 'auto'."),
         ("best_round_per_task", True, "best_round_per_task needs early_stopping_rounds; set it"),
         ("main_task", 3, "main_task=3 but there are 3 tasks, numbered from 0: task_0, task_1,"),
         ("objective", ["binary"], "objective has 1 values for 3 tasks (task_0, task_1, task_2);"),
@@ -83,6 +85,8 @@ def test_values_out_of_range(refuses, name, value, text):
         ("learning_rate", "fast", "learning_rate must be a number, got 'fast'."),
         ("n_estimators", True, "n_estimators must be an integer, got True."),
         ("n_jobs", 1.5, "n_jobs must be an integer, got 1.5."),
+        ("sketch_outputs", 1.5, "sketch_outputs must be an integer, got 1.5."),
+        ("sketch_outputs", True, "sketch_outputs must be an integer, got True."),
         ("categorical_feature", 1, "categorical_feature must be 'auto' or a list of names or"),
     ],
 )
@@ -95,6 +99,7 @@ def test_values_of_the_wrong_type(refuses, name, value, text):
     [
         ("weighting", "fixd", "fixed"),
         ("split_criterion", "gain-sum", "gain_sum"),
+        ("sketch_outputs", "atuo", "auto"),
         ("main_task", "tsk_1", "task_1"),
         ("objective", "binry", "binary"),
         ("eval_metric", "log_loss", "logloss"),
@@ -149,6 +154,11 @@ def test_monotone_constraints_need_binary_tasks_and_the_sum_of_gains(refuses, ma
     constraints = [1, 0, 0, 0, 0]
     refuses(text, monotone_constraints=constraints, split_criterion="gradient_sum")
     refuses(text, monotone_constraints=constraints, objective={"task_1": "multiclass"})
+
+
+def test_monotone_constraints_need_all_outputs_in_every_tree(refuses):
+    text = "sketch_outputs=2: with monotone_constraints every output must be heard in every tree;"
+    refuses(text, monotone_constraints=[1, 0, 0, 0, 0], sketch_outputs=2)
 
 
 def test_a_ranking_metric_needs_binary_tasks(refuses):

@@ -181,10 +181,9 @@ def test_whole_weights_are_repetitions(make_data, make_model):
     X, Y = make_data(missing=0.2)
     X = np.round(X, 1)  # so few values that each has its own bin either way
     weight = np.random.default_rng(1).integers(1, 4, len(X))
-    weighted = make_model(min_child_samples=1).fit(X, Y, sample_weight=weight)
-    repeated = make_model(min_child_samples=1).fit(
-        np.repeat(X, weight, axis=0), np.repeat(Y, weight, axis=0)
-    )
+    exact = {"min_child_samples": 1, "use_quantized_grad": False}
+    weighted = make_model(**exact).fit(X, Y, sample_weight=weight)
+    repeated = make_model(**exact).fit(np.repeat(X, weight, axis=0), np.repeat(Y, weight, axis=0))
     assert_allclose(weighted.forest_.base_score, repeated.forest_.base_score, rtol=1e-12)
     assert_allclose(weighted.raw_predict(X), repeated.raw_predict(X), rtol=1e-3, atol=1e-4)
 
@@ -215,10 +214,11 @@ def test_positive_weights_shift_the_base_rate_of_their_task(make_data, make_mode
 @pytest.mark.parametrize("main", [0, "task_2"])
 def test_without_sub_weights_the_main_task_chooses_alone(make_data, make_model, main):
     X, Y = make_data(missing=0.2)
+    exact = {"use_quantized_grad": False}  # roundings depend on the place of a task in its row
     weighting = FixedWeighting(sub_weight=0.0)
-    together = make_model(weighting=weighting, main_task=main).fit(X, Y)
+    together = make_model(weighting=weighting, main_task=main, **exact).fit(X, Y)
     position = together.task_names_.index(main) if isinstance(main, str) else main
-    alone = make_model().fit(X, Y[:, position])
+    alone = make_model(**exact).fit(X, Y[:, position])
     assert_same_structure(together, alone)
     assert_array_equal(together.raw_predict(X)[:, position], alone.raw_predict(X)[:, 0])
 
@@ -363,6 +363,96 @@ def test_a_multiclass_task_has_one_row_of_importances(make_data, make_model):
     assert_allclose(model.task_importances("gain").sum(axis=0), total, rtol=1e-12)
 
 
+# Sketches
+
+
+def many_tasks(n_rows=1500, seed=0):
+    """X and 12 tasks, each with a feature of its own beside one that they share."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 12))
+    return X, (X + X[:, :1] + 0.5 * rng.normal(size=X.shape) > 0.3).astype(float)
+
+
+def test_a_sketch_learns_many_tasks_as_well_as_all_outputs_do(make_model):
+    X, Y = many_tasks()
+    X_test, Y_test = many_tasks(seed=1)
+    sketched, full = (
+        make_model(n_estimators=60, sketch_outputs=most).fit(X, Y) for most in ("auto", None)
+    )
+    assert (sketched.raw_predict(X) != full.raw_predict(X)).any()
+    scores = [
+        roc_auc_score(Y_test, m.predict_proba(X_test), average=None) for m in (sketched, full)
+    ]
+    assert (scores[1] > 0.85).all()
+    assert abs(np.mean(scores[0]) - np.mean(scores[1])) < 0.01
+    assert np.abs(scores[0] - scores[1]).max() < 0.03
+
+
+@pytest.mark.parametrize("most", ["auto", 1])
+def test_every_task_has_leaf_values_whoever_chose_the_structure(make_model, most):
+    X, Y = many_tasks(n_rows=300)
+    model = make_model(sketch_outputs=most).fit(X, Y)
+    for tree in model.forest_.trees:
+        assert tree.values.shape == (tree.n_leaves, 12)
+        assert tree.values.any(axis=0).all()
+        leaves = tree.nodes["leaf"] >= 0
+        step = -0.1 * tree.gradients[leaves] / tree.hessians[leaves]
+        assert_allclose(tree.values[tree.nodes["leaf"][leaves]], step, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("most", "other"), [("auto", 7), (None, 12), (12, 50)])
+def test_sketches_that_are_the_same(make_model, most, other):
+    X, Y = many_tasks(n_rows=300)
+    one, two = (make_model(sketch_outputs=outputs).fit(X, Y) for outputs in (most, other))
+    assert_array_equal(one.raw_predict(X), two.raw_predict(X))
+
+
+def test_few_tasks_are_all_heard(make_data, make_model):
+    X, Y = make_data()
+    automatic, full = (make_model(sketch_outputs=most).fit(X, Y) for most in ("auto", None))
+    assert_array_equal(automatic.raw_predict(X), full.raw_predict(X))
+
+
+def test_all_tasks_are_heard_where_leaves_are_monotone(make_model):
+    X, Y = many_tasks(n_rows=300)
+    constraints = {"monotone_constraints": [1] + [0] * 11}
+    automatic, full = (
+        make_model(sketch_outputs=most, **constraints).fit(X, Y) for most in ("auto", None)
+    )
+    assert_array_equal(automatic.raw_predict(X), full.raw_predict(X))
+
+
+def test_the_seed_draws_the_sketches(make_model):
+    X, Y = many_tasks(n_rows=300)
+
+    def fit(seed):
+        return make_model(random_state=seed).fit(X, Y).raw_predict(X)
+
+    assert_array_equal(fit(3), fit(3))
+    assert (fit(3) != fit(4)).any()
+
+
+def test_classes_of_a_task_are_drawn_like_tasks(make_model):
+    """9 classes, of which 7 choose each structure."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 2))
+    y = 3 * np.digitize(X[:, 0], [-0.4, 0.4]) + np.digitize(X[:, 1], [-0.4, 0.4])
+    model = make_model(n_estimators=30, num_leaves=9).fit(X[:1000], y[:1000])
+    assert model.score(X[1000:], y[1000:]) > 0.95
+
+
+@pytest.mark.parametrize("most", [1, 2, "auto"])
+def test_tasks_of_weight_zero_never_choose(make_model, most):
+    """Their features are used by no tree, though they would be the best ones for them."""
+    X, Y = many_tasks()
+    Y[:] = X > 0
+    weighting = FixedWeighting(sub_weight=[0.0] * 10 + [1.0])
+    model = make_model(sketch_outputs=most, weighting=weighting, num_leaves=2, n_estimators=20).fit(
+        X, Y
+    )
+    assert set(np.flatnonzero(model.feature_importances_)) == {0, 11}
+
+
 # Chance and threads
 
 
@@ -386,7 +476,17 @@ def test_without_sampling_chance_plays_no_part(make_data, make_model):
     assert_array_equal(one.raw_predict(X), other.raw_predict(X))
 
 
-@pytest.mark.parametrize("params", [{}, SAMPLED, {"split_criterion": "gradient_sum"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        SAMPLED,
+        {"split_criterion": "gradient_sum"},
+        {"sketch_outputs": 2},
+        {"use_quantized_grad": False},
+    ],
+    ids=str,
+)
 def test_any_number_of_threads_gives_the_same_bits(make_data, make_model, params):
     X, Y = make_data(n_rows=3000, missing=0.2)
     one, two, three = (

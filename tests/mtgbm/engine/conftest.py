@@ -1,7 +1,8 @@
 """What the engine's tests share: kernels by instruction set, row vectors, grown trees, forests.
 
 The fixtures are functions that build things, one for the whole session, so that hypothesis may
-call them as often as it likes.
+call them as often as it likes. Trees and forests are grown in both precisions: what a test asks of
+one must hold for the other.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from mtgbm.engine.binning import BinMapper, BinnedMatrix
 from mtgbm.engine.boosting import Boosting, LabelledTable, Sampling
 from mtgbm.engine.criteria import CRITERIA
 from mtgbm.engine.grower import GrowthRules, Structure, TreeGrower
+from mtgbm.engine.quantization import ExactGradients, QuantizedGradients
 from mtgbm.engine.tree import Forest, Tree
 from mtgbm.engine.vectors import empty_vectors
 from mtgbm.objectives import Task, TaskObjectives
@@ -33,15 +35,35 @@ class Grown:
     def leaf_of_rows(self):
         """The leaf of every training row, from the structure alone."""
         leaves = np.full(len(self.binned.by_row), -1)
-        for number, leaf in enumerate(self.structure.leaves):
-            leaves[self.structure.rows[leaf.start : leaf.stop]] = number
+        structure = self.structure
+        for number, node in enumerate(structure.leaves):
+            leaves[structure.rows[structure.starts[node] : structure.stops[node]]] = number
         return leaves
+
+
+class SamePhases(QuantizedGradients):
+    """Every lane and every round is rounded alike.
+
+    So models with other tasks beside the same one can be compared bit by bit, and gradients that
+    are whole numbers stay what they are as long as there are few rows.
+    """
+
+    def rounding_phases(self, n_lanes):
+        return np.zeros(n_lanes, dtype=np.uint32)
 
 
 @pytest.fixture(scope="session", params=supported_instruction_sets())
 def variant(request):
     """Imports the variant of a kernel for one instruction set, for each that this machine has."""
     return lambda name: importlib.import_module(f"{name}_{request.param}")
+
+
+@pytest.fixture(scope="session", params=["exact", "quantized"])
+def make_precision(request):
+    """Makes what `grow` and `boost` turn gradients into histograms' numbers with."""
+    if request.param == "exact":
+        return ExactGradients
+    return SamePhases
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +93,7 @@ def fit_mapper():
 
 
 @pytest.fixture(scope="session")
-def grow(row_vectors, fit_mapper):
+def grow(row_vectors, fit_mapper, make_precision):
     """Grows one tree on given gradients, with rules that forbid nothing unless told otherwise."""
 
     def build(
@@ -98,12 +120,11 @@ def grow(row_vectors, fit_mapper):
         grower = TreeGrower(binned, mapper, GrowthRules(**(free | rules)), n_threads, monotone)
         weights = np.ones(g.shape[1]) if weights is None else np.asarray(weights, dtype=float)
         positions = np.zeros(len(weights), np.int32)
-        seen, seen_weights = CRITERIA[criterion](positions).structure(vectors, weights, n_threads)
-        rows = np.arange(len(X)) if rows is None else rows
-        columns = np.arange(X.shape[1]) if columns is None else columns
-        structure = grower.grow(
-            seen, seen_weights, np.array(rows, np.int32), np.array(columns, np.int32)
-        )
+        seen = CRITERIA[criterion](positions).structure(vectors, weights, n_threads)
+        numbers = make_precision().row_vectors(seen, n_threads)
+        rows = np.array(range(len(X)) if rows is None else rows, dtype=np.int32)
+        columns = np.array(range(X.shape[1]) if columns is None else columns, dtype=np.int32)
+        structure = grower.grow(numbers, seen, rows, columns)
         tree = grower.finish(structure, vectors, g.shape[1], learning_rate)
         return Grown(tree, structure, mapper, binned)
 
@@ -111,7 +132,7 @@ def grow(row_vectors, fit_mapper):
 
 
 @pytest.fixture(scope="session")
-def boost(fit_mapper):
+def boost(fit_mapper, make_precision):
     """Trains a forest on labels, -1 where missing, a task per column; returns it and its mapper."""
 
     def train(
@@ -123,6 +144,7 @@ def boost(fit_mapper):
         n_rounds=5,
         learning_rate=0.3,
         criterion="gain_sum",
+        most_outputs=None,
         weighting=None,
         sampling=None,
         categorical=(),
@@ -142,7 +164,10 @@ def boost(fit_mapper):
         rules = GrowthRules(**({"min_child_samples": 1} | rules))
         Boosting(
             objective=objective,
-            criterion=CRITERIA[criterion](objective.position_in_task),
+            criterion=CRITERIA[criterion](
+                objective.position_in_task, most_outputs, np.random.default_rng(1)
+            ),
+            precision=make_precision(),
             weighting=weighting or FixedWeighting(),
             main_task=0,
             learning_rate=learning_rate,

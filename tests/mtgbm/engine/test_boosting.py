@@ -7,6 +7,8 @@ import pytest
 
 from mtgbm.callbacks import Callback
 from mtgbm.engine.boosting import Sampling
+from mtgbm.engine.criteria import GainSum, GradientSum
+from mtgbm.engine.vectors import empty_vectors
 
 
 class Scores(Callback):
@@ -91,7 +93,7 @@ def test_training_ends_where_no_split_is_left(boost):
 def test_all_rows_and_columns_without_sampling():
     rng = np.random.default_rng(0)
     for sampling in (Sampling(), Sampling(subsample=0.5), Sampling(subsample_freq=3)):
-        np.testing.assert_array_equal(sampling.rows(0, 5, rng, None), range(5))
+        assert sampling.bag(0, 5, rng, None) is None
         np.testing.assert_array_equal(sampling.columns(4, rng), range(4))
 
 
@@ -100,7 +102,7 @@ def test_bags_are_drawn_anew_every_so_many_rounds():
     sampling = Sampling(subsample=0.5, subsample_freq=3)
     bags = [None]
     for number in range(7):
-        bags.append(sampling.rows(number, 100, rng, bags[-1]))
+        bags.append(sampling.bag(number, 100, rng, bags[-1]))
     bags = [bag.tolist() for bag in bags[1:]]
     assert all(len(set(bag)) == 50 and bag == sorted(bag) for bag in bags)
     same = [bag == previous for previous, bag in pairwise(bags)]
@@ -113,3 +115,72 @@ def test_columns_are_a_share_of_the_features(share, size):
     assert columns.dtype == np.int32
     assert len(set(columns.tolist())) == size
     assert (np.diff(columns) > 0).all()
+
+
+# Sketches: outputs that choose the structure ------------------------------------------------
+
+
+def drawn(weights, most, rounds=1, seed=0):
+    """The outputs and weights of some rounds."""
+    criterion = GainSum(None, most, np.random.default_rng(seed))
+    vectors = empty_vectors(3, len(weights))
+    found = [criterion.structure(vectors, np.array(weights), 1) for _ in range(rounds)]
+    assert all(gradients.vectors is vectors for gradients in found)
+    assert {gradients.n_outputs for gradients in found} == {len(weights)}
+    return [(gradients.outputs.tolist(), gradients.weights.tolist()) for gradients in found]
+
+
+@pytest.mark.parametrize("most", [None, 3, 4])
+def test_all_outputs_are_heard_if_there_are_no_more(most):
+    assert drawn([1.0, 0.0, 0.5], most) == [([0, 1, 2], [1.0, 0.0, 0.5])]
+
+
+def test_a_criterion_draws_by_default_nothing():
+    gradients = GainSum(None).structure(empty_vectors(3, 50), np.ones(50), 1)
+    assert gradients.outputs.tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("most", [1, 3, 6])
+def test_outputs_without_weight_are_never_drawn(most):
+    weights = [0.0, 1.0, 2.0, 0.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.0]
+    for outputs, their_weights in drawn(weights, most, rounds=100):
+        assert len(set(outputs)) == most
+        assert outputs == sorted(outputs)
+        assert their_weights == [weights[output] for output in outputs]
+        assert all(their_weights)
+
+
+def test_outputs_are_drawn_equally_often_whatever_they_weigh():
+    weights = np.linspace(0.1, 10, 10)
+    outputs = [output for outputs, _ in drawn(weights, 4, rounds=2000) for output in outputs]
+    counts = np.bincount(outputs, minlength=10)
+    assert np.abs(counts - 800).max() < 110  # five standard deviations
+
+
+def test_the_generator_decides_what_is_drawn():
+    first, same, other = (drawn(np.ones(20), 3, rounds=5, seed=seed) for seed in (0, 0, 1))
+    assert first == same != other
+
+
+def test_the_sum_of_gradients_needs_no_sketch():
+    criterion = GradientSum(np.zeros(9, np.int32), 2, np.random.default_rng(0))
+    vectors = empty_vectors(3, 9)
+    vectors[:, :18] = 1.0
+    gradients = criterion.structure(vectors, np.arange(9.0), 1)
+    assert gradients.outputs.tolist() == [0]
+    np.testing.assert_array_equal(gradients.vectors[:, :3], np.tile([36.0, 36.0, 1.0], (3, 1)))
+
+
+@pytest.mark.parametrize("most_outputs", [1, 2])
+def test_leaves_of_a_sketch_are_those_of_every_output(boost, problem, most_outputs):
+    X, labels = problem
+    labels = np.hstack([labels, 1 - labels[:, :1].clip(0)])
+    scores = Scores()
+    boost(X, labels, n_rounds=10, most_outputs=most_outputs, callbacks=[scores])
+    assert len(scores.raw) == 10
+    known = labels >= 0
+    losses = [
+        [np.logaddexp(0, -(2.0 * labels - 1) * raw)[known[:, t], t].mean() for t in range(3)]
+        for raw in scores.raw
+    ]
+    assert (np.diff(losses, axis=0) < 1e-12).all()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtgbm.engine.criteria import GainSum
 from mtgbm.engine.grower import GrowthRules, TreeGrower
 from mtgbm.engine.tree import Forest
 
@@ -303,25 +304,38 @@ def test_strictly_increasing_maps_of_a_feature_do_not_matter(grow, seed):
     np.testing.assert_array_equal(tree.values, mapped.values)
 
 
-def test_one_grower_grows_tree_after_tree(noisy, fit_mapper, row_vectors):
+@pytest.fixture
+def grow_all(make_precision):
+    """Grows a tree of all rows and columns with a given grower, every output heard."""
+
+    def build(grower, vectors, n_outputs):
+        seen = GainSum(None).structure(vectors, np.ones(n_outputs), 1)
+        numbers = make_precision().row_vectors(seen, 1)
+        n_rows, n_columns = grower.binned.by_row.shape
+        rows = np.arange(n_rows, dtype=np.int32)
+        structure = grower.grow(numbers, seen, rows, np.arange(n_columns, dtype=np.int32))
+        return grower.finish(structure, vectors, n_outputs, 1.0)
+
+    return build
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_one_grower_grows_tree_after_tree(noisy, fit_mapper, row_vectors, grow_all, n_threads):
     """Also when the number of lanes changes between them: memory is reused, results are not."""
     X, g, h = noisy
     mapper = fit_mapper(X)
     rules = GrowthRules(min_child_samples=1)
 
     def nodes_of(grower, outputs):
-        vectors = row_vectors(g[:, outputs], h[:, outputs])
-        rows, columns = np.arange(400, dtype=np.int32), np.arange(4, dtype=np.int32)
-        structure = grower.grow(vectors, np.ones(len(outputs)), rows, columns)
-        return grower.finish(structure, vectors, len(outputs), 1.0).nodes
+        return grow_all(grower, row_vectors(g[:, outputs], h[:, outputs]), len(outputs)).nodes
 
-    reused = TreeGrower(mapper.transform(X), mapper, rules, 1)
+    reused = TreeGrower(mapper.transform(X), mapper, rules, n_threads)
     for outputs in ([0, 1, 2], [1], [2, 0], [0, 1, 2]):
-        fresh = TreeGrower(mapper.transform(X), mapper, rules, 1)
+        fresh = TreeGrower(mapper.transform(X), mapper, rules, n_threads)
         np.testing.assert_array_equal(nodes_of(reused, outputs), nodes_of(fresh, outputs))
 
 
-def test_sums_go_through_the_reducer(noisy, fit_mapper, row_vectors):
+def test_sums_go_through_the_reducer(noisy, fit_mapper, row_vectors, grow_all):
     """Two equal workers: twice the sums, the same structure and, without penalty, values."""
 
     class Doubled:
@@ -334,9 +348,7 @@ def test_sums_go_through_the_reducer(noisy, fit_mapper, row_vectors):
 
     def grown(reducer):
         grower = TreeGrower(mapper.transform(X), mapper, GrowthRules(), 1, reducer=reducer)
-        rows, columns = np.arange(400, dtype=np.int32), np.arange(4, dtype=np.int32)
-        structure = grower.grow(vectors, np.ones(3), rows, columns)
-        return grower.finish(structure, vectors, 3, 1.0)
+        return grow_all(grower, vectors, 3)
 
     alone, cluster = grown(None), grown(Doubled())
     np.testing.assert_array_equal(cluster.counts[0], 800)

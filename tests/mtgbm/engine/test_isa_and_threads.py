@@ -24,8 +24,9 @@ import numpy as np
 from mtgbm.engine._isa import INSTRUCTION_SET
 from mtgbm.engine.binning import BinMapper
 from mtgbm.engine.boosting import Boosting, LabelledTable, Sampling
-from mtgbm.engine.criteria import CRITERIA
+from mtgbm.engine.criteria import CRITERIA, GainSum
 from mtgbm.engine.grower import GrowthRules, TreeGrower
+from mtgbm.engine.quantization import ExactGradients, QuantizedGradients
 from mtgbm.engine.tree import Forest
 from mtgbm.objectives import Task, TaskObjectives
 from mtgbm.weighting import FixedWeighting
@@ -42,13 +43,16 @@ for n_tasks in (1, 3, 9):
     multiclass = rng.integers(0, 3, size=(3000, 1)).astype(np.int16)
     labels = np.hstack([labels, multiclass])
     tasks = [Task(str(t)) for t in range(n_tasks)] + [Task("m", "multiclass", 3)]
-    for criterion in CRITERIA.values():
-        mapper = BinMapper(255, 200_000, np.arange(6) == 5, rng, 2).fit(X)
-        binned = mapper.transform(X)
-        objective = TaskObjectives(tasks, np.ones(len(tasks)))
+    mapper = BinMapper(63, 200_000, np.arange(6) == 5, rng, 2).fit(X)
+    binned = mapper.transform(X)
+    objective = TaskObjectives(tasks, np.ones(len(tasks)))
+    exact, quantized = ExactGradients(), QuantizedGradients()
+    cases = [(criterion, None, p) for criterion in CRITERIA.values() for p in (exact, quantized)]
+    cases += [(GainSum, 2, exact), (GainSum, 2, quantized)]
+    for criterion, most_outputs, precision in cases:
         forest = Forest(objective.base_scores(labels, None), 6)
-        seen = criterion(objective.position_in_task)
-        Boosting(objective, seen, FixedWeighting(), 0, 0.3, Sampling(), rng, 2).run(
+        seen = criterion(objective.position_in_task, most_outputs, rng)
+        Boosting(objective, seen, precision, FixedWeighting(), 0, 0.3, Sampling(), rng, 2).run(
             forest, TreeGrower(binned, mapper, GrowthRules(reg_lambda=1.0), 2),
             LabelledTable(binned, labels), 3)
         assert len(forest.trees) == 3
@@ -84,21 +88,29 @@ def problem():
     return X, labels, options | {"row_weights": weights}
 
 
+#: What chooses the structures: all outputs, all in one, or two of them drawn in each round.
+CRITERIA = {
+    "gain_sum": {},
+    "gradient_sum": {"criterion": "gradient_sum"},
+    "sketch": {"most_outputs": 2},
+}
+
+
 @pytest.fixture(scope="module")
 def expected(boost, problem):
     """The fingerprints on one thread, by criterion."""
     X, labels, options = problem
     return {
-        criterion: fingerprint(boost(X, labels, criterion=criterion, **options)[0])
-        for criterion in ("gain_sum", "gradient_sum")
+        name: fingerprint(boost(X, labels, **criterion, **options)[0])
+        for name, criterion in CRITERIA.items()
     }
 
 
-@pytest.mark.parametrize("criterion", ["gain_sum", "gradient_sum"])
+@pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
 def test_threads_and_runs_change_no_bit(boost, problem, expected, n_threads, criterion):
     X, labels, options = problem
-    forest, mapper = boost(X, labels, criterion=criterion, n_threads=n_threads, **options)
+    forest, mapper = boost(X, labels, n_threads=n_threads, **CRITERIA[criterion], **options)
     assert len(forest.trees) == 2
     assert fingerprint(forest) == expected[criterion]
     raw = mapper.encode_categories(X)
@@ -117,7 +129,7 @@ def test_fingerprints_tell_forests_apart(boost, problem, expected):
     X, labels, options = problem
     other, _ = boost(X, labels, learning_rate=0.3 + 1e-12, **options)
     assert fingerprint(other) != expected["gain_sum"]
-    assert expected["gain_sum"] != expected["gradient_sum"]
+    assert len(set(expected.values())) == len(CRITERIA)
 
 
 def run(program, isa):
@@ -199,7 +211,7 @@ def test_limits_of_threadpoolctl_are_kept():
 @pytest.mark.parametrize(
     ("chosen", "seen"),
     [
-        ({}, "3000"),
+        ({}, _spinning.SPIN_COUNT),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "active"}, None),
     ],

@@ -1,11 +1,12 @@
 """Split search against a naive twin written from the definition in _splitting.pyx.
 
-Gradients are small integers, so that all sums are exact and only the gains may differ in their
-last bits.
+Everything is tried on float64 cells and on int32 cells. Gradients are small integers, so that all
+sums are exact in both and only the gains may differ in their last bits, of a double or a float.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mtgbm.engine._common import FEATURE_DTYPE, SPLIT_DTYPE
-from mtgbm.engine.grower import GrowthRules
-from mtgbm.engine.vectors import aligned_zeros, lane_count
+from mtgbm.engine._common import FEATURE_DTYPE
+from mtgbm.engine.grower import GrowthRules, HistogramPool
+from mtgbm.engine.vectors import lane_count
 
 QUICK = settings(deadline=None, max_examples=60)
 FREE = {
@@ -78,61 +79,129 @@ class Split:
     gain: float
     left: set
     n_left: int
-    left_sums: np.ndarray
+    left_sums: list
     missing_left: bool
 
 
 # The kernel ---------------------------------------------------------------------------------
 
+#: In the cells of a strip that no bin has: they must neither be read nor written.
+UNUSED = 99
+
+
+def units(n_outputs):
+    """What a unit of each lane of an integer cell is worth: powers of 2, 1 for the count."""
+    scales = np.ones(lane_count(n_outputs))
+    scales[: 2 * n_outputs] = 0.5 ** (1 + np.arange(2 * n_outputs) % 5)
+    return scales
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The variant of an instruction set, and the kind of cells that it searches.
+
+    Units of gradients and hessians may be multiplied by powers of 2.
+    """
+
+    module: ModuleType
+    cell_dtype: type
+    g_unit: float = 1.0
+    h_unit: float = 1.0
+
+    @property
+    def exact(self):
+        return self.cell_dtype is np.float64
+
+    @property
+    def tolerance(self):
+        return 1e-9 if self.exact else 5e-6
+
+    def scales(self, n_outputs):
+        scales = units(n_outputs)
+        scales[:n_outputs] *= self.g_unit
+        scales[n_outputs : 2 * n_outputs] *= self.h_unit
+        return np.ones(len(scales)) if self.exact else scales
+
+    def fill(self, strips, nodes):
+        """Write the cells of each node into its strip, (stride, lanes)."""
+        strips[:] = UNUSED
+        n_outputs = nodes[0].n_outputs
+        scales = self.scales(n_outputs)[: 2 * n_outputs + 1]
+        for strip, node in zip(strips, nodes, strict=True):
+            cells = strip[: len(node.cells)]
+            cells[:, len(scales) :] = 0
+            cells[:, : len(scales)] = node.cells / scales
+            assert (cells[:, : len(scales)] * scales == node.cells).all()
+
+    def prepare(self, families, columns, n_threads=1):
+        """A `SplitSearch` of nodes 0, 1, ... and the slots that hold their histograms.
+
+        Each family is a node of the tree: a list of `Node`, one for each feature.
+        """
+        nodes = families[0]
+        features = np.zeros(len(nodes), dtype=FEATURE_DTYPE)
+        for name in ("n_bins", "has_missing", "is_categorical"):
+            features[name] = [getattr(node, name) for node in nodes]
+        columns = np.array(columns, dtype=np.int32)
+        n_outputs = nodes[0].n_outputs
+        stride = 1 + max(len(node.cells) for node in nodes)
+        shape = (len(columns), stride, lane_count(n_outputs))
+        pool = HistogramPool(shape, self.cell_dtype, len(families))
+        search = self.module.SplitSearch(
+            pool.addresses,
+            self.exact,
+            stride,
+            self.scales(n_outputs),
+            features,
+            columns,
+            np.array([len(nodes[column].cells) for column in columns], dtype=np.int32),
+            np.asarray(nodes[0].weights, dtype=float),
+            np.array([node.monotone for node in nodes], dtype=np.int32),
+            nodes[0].rules.as_record(constrained=nodes[0].constrained),
+            len(families),
+            n_threads,
+        )
+        for number, family in enumerate(families):
+            self.fill(pool.arrays[pool.take()], [family[column] for column in columns])
+            search.totals[number, : 2 * n_outputs + 1] = family[0].total
+            search.bounds[number] = family[0].bounds
+        return search, pool
+
 
 def search(kernel, nodes, columns=None, n_threads=1):
-    """Search several features of one node; return the best position and all splits."""
-    first = nodes[0]
-    features = np.zeros(len(nodes), dtype=FEATURE_DTYPE)
-    features["n_bins"] = [node.n_bins for node in nodes]
-    features["has_missing"] = [node.has_missing for node in nodes]
-    features["is_categorical"] = [node.is_categorical for node in nodes]
-    lengths = [len(node.cells) + 1 for node in nodes]
-    features["offset"] = np.cumsum(lengths) - lengths
-    histogram = aligned_zeros((sum(lengths), lane_count(first.n_outputs)), np.float64)
-    for node, offset in zip(nodes, features["offset"], strict=True):
-        histogram[offset : offset + len(node.cells), : 2 * first.n_outputs + 1] = node.cells
-    total = np.zeros(histogram.shape[1])
-    total[: 2 * first.n_outputs + 1] = first.total
-    columns = np.arange(len(nodes)) if columns is None else np.array(columns)
-    splits = np.zeros(len(columns), dtype=SPLIT_DTYPE)
-    left_sums = np.full((len(columns), histogram.shape[1]), np.nan)
-    best = kernel.find_splits(
-        histogram,
-        total,
-        features,
-        columns.astype(np.int32),
-        np.asarray(first.weights, dtype=float),
-        np.asarray(first.bounds, dtype=float),
-        np.array([node.monotone for node in nodes], dtype=np.int32),
-        first.rules.as_record(constrained=first.constrained),
-        splits,
-        left_sums,
-        n_threads,
-    )
-    found = [
-        as_split(record, sums, nodes[column])
-        for record, sums, column in zip(splits, left_sums, columns, strict=True)
-    ]
-    np.testing.assert_array_equal(splits["feature"], columns)
-    return best, found
+    """Search several features of one node; return the best position and each one's split."""
+    columns = range(len(nodes)) if columns is None else columns
+    together, _ = kernel.prepare([nodes], columns, n_threads)
+    gain = together.find(0, 0, n_threads)
+    assert gain == together.splits["gain"][0]
+    alone = [search_column(kernel, nodes, column) for column in columns]
+    if np.isneginf(gain):
+        return -1, alone
+    best = list(columns).index(together.splits["feature"][0])
+    assert as_split(together, 0, nodes[columns[best]]) == alone[best]
+    return best, alone
 
 
-def search_one(variant, node):
-    """The kernel's split of one feature, None if there is none."""
-    best, (split,) = search(variant("mtgbm.engine._splitting"), [node])
+def search_column(kernel, nodes, column):
+    """The split of one feature, None if there is none."""
+    found, _ = kernel.prepare([nodes], [column])
+    found.find(0, 0, 1)
+    if not np.isneginf(found.splits["gain"][0]):
+        assert found.splits["feature"][0] == column
+    return as_split(found, 0, nodes[column])
+
+
+def search_one(kernel, node):
+    """The kernel's split of a node that has one feature, None if there is none."""
+    best, (split,) = search(kernel, [node])
     assert best == (-1 if split is None else 0)
     return split
 
 
-def as_split(record, left_sums, node):
+def as_split(found, number, node):
+    """What a search found for a node."""
+    record, left_sums = found.splits[number], found.left_totals[number]
     if np.isneginf(record["gain"]):
-        np.testing.assert_array_equal(left_sums, 0)
         return None
     if record["is_categorical"]:
         words = record["bitset"]
@@ -144,8 +213,18 @@ def as_split(record, left_sums, node):
     used = 2 * node.n_outputs + 1
     np.testing.assert_array_equal(left_sums[used:], 0)
     return Split(
-        record["gain"], left, record["n_left"], left_sums[:used], bool(record["missing_left"])
+        float(record["gain"]),
+        left,
+        int(record["n_left"]),
+        left_sums[:used].tolist(),
+        bool(record["missing_left"]),
     )
+
+
+@pytest.fixture(scope="module", params=[np.float64, np.int32], ids=["exact", "quantized"])
+def kernel(variant, request):
+    """Every instruction set, on both kinds of cells."""
+    return Kernel(variant("mtgbm.engine._splitting"), request.param)
 
 
 # Its naive twin -----------------------------------------------------------------------------
@@ -238,22 +317,31 @@ def naive_search(node):
     return gains, best if best > node.rules.min_split_gain else -np.inf
 
 
-def assert_equals_twin(variant, node):
+def rounding(kernel, node, gain):
+    """How far a gain may be off: scores of the sides, of the size of gain + base, are rounded."""
+    n, total = node.n_outputs, node.total
+    base = node.weights @ (total[:n] ** 2 / (total[n : 2 * n] + node.rules.reg_lambda + 1e-9))
+    return kernel.tolerance * (1 + abs(gain) + base)
+
+
+def assert_equals_twin(kernel, node):
     """Same gain, by one of the candidates that have it, and sums that belong to it."""
-    split = search_one(variant, node)
+    split = search_one(kernel, node)
     gains, best = naive_search(node)
-    least = pytest.approx(node.rules.min_split_gain, abs=1e-9)
+    floor = node.rules.min_split_gain
+    least = pytest.approx(floor, abs=rounding(kernel, node, floor))
     if split is None or np.isneginf(best):
         assert split is None or split.gain == least
         assert np.isneginf(best) or best == least
         return
-    assert split.gain == pytest.approx(best, rel=1e-9, abs=1e-9)
+    close_to_best = pytest.approx(best, rel=0, abs=rounding(kernel, node, best))
+    assert split.gain == close_to_best
     left = split.left
     if node.has_missing and node.cells[-1, -1] == 0:
         left = left - {node.n_bins}
     own = [gain for candidate, gain in gains if candidate == left]
     assert own
-    assert max(own) == pytest.approx(best, rel=1e-9, abs=1e-9)
+    assert max(own) == close_to_best
     sums = node.cells[sorted(left)].sum(axis=0)
     np.testing.assert_array_equal(split.left_sums, sums)
     assert split.n_left == sums[-1]
@@ -295,19 +383,19 @@ def nodes(draw, *, categorical=False, most_outputs=4):
 
 @QUICK
 @given(nodes())
-def test_numeric_splits_equal_the_twin(variant, node):
-    assert_equals_twin(variant, node)
+def test_numeric_splits_equal_the_twin(kernel, node):
+    assert_equals_twin(kernel, node)
 
 
 @QUICK
 @given(nodes(categorical=True))
-def test_categorical_splits_equal_the_twin(variant, node):
-    assert_equals_twin(variant, node)
+def test_categorical_splits_equal_the_twin(kernel, node):
+    assert_equals_twin(kernel, node)
 
 
 @QUICK
 @given(nodes(most_outputs=2), st.data())
-def test_bounds_and_monotone_constraints_equal_the_twin(variant, node, data):
+def test_bounds_and_monotone_constraints_equal_the_twin(kernel, node, data):
     pairs = st.tuples(*[st.sampled_from([-np.inf, -1.0, -0.25])] * node.n_outputs)
     lower = np.array(data.draw(pairs))
     upper = -np.array(data.draw(pairs))
@@ -315,11 +403,11 @@ def test_bounds_and_monotone_constraints_equal_the_twin(variant, node, data):
     directions = st.lists(st.integers(-1, 1), min_size=node.n_outputs, max_size=node.n_outputs)
     node.monotone = np.array(data.draw(directions))
     node.rules = GrowthRules(**(vars(node.rules) | {"reg_lambda": node.rules.reg_lambda + 1}))
-    assert_equals_twin(variant, node)
+    assert_equals_twin(kernel, node)
 
 
 @pytest.mark.parametrize(("n_bins", "n_outputs"), [(1, 20), (2, 20), (100, 9), (255, 3)])
-def test_many_outputs_and_bins_equal_the_twin(variant, n_bins, n_outputs):
+def test_many_outputs_and_bins_equal_the_twin(kernel, n_bins, n_outputs):
     rng = np.random.default_rng(n_bins)
     g = rng.integers(-9, 10, size=(n_bins + 1, n_outputs))
     h = rng.integers(1, 10, size=(n_bins + 1, n_outputs))
@@ -328,24 +416,45 @@ def test_many_outputs_and_bins_equal_the_twin(variant, n_bins, n_outputs):
     weights = rng.random(n_outputs)
     for categorical in (False, True):
         rules = free_rules(cat_smooth=1.0, max_cat_threshold=32)
-        assert_equals_twin(variant, Node(cells, True, categorical, rules, weights))
+        assert_equals_twin(kernel, Node(cells, True, categorical, rules, weights))
 
 
 @QUICK
 @given(nodes(), st.integers(1, 3))
-def test_closed_formula_equals_the_general_one(variant, node, reach):
+def test_closed_formula_equals_the_general_one(kernel, node, reach):
     """Bounds far from every value change nothing but the formula."""
     plain = {"reg_alpha": 0.0, "max_delta_step": 0.0}
     node.rules = GrowthRules(**(vars(node.rules) | plain))
-    closed = search_one(variant, node)
+    closed = search_one(kernel, node)
     node.bounds = 1000.0 * reach * np.repeat([[-1.0], [1.0]], node.n_outputs, axis=1)
-    general = search_one(variant, node)
+    general = search_one(kernel, node)
     assert node.constrained
     if closed is None or general is None:
         gains = [split.gain for split in (closed, general) if split is not None]
         assert all(gain == pytest.approx(node.rules.min_split_gain) for gain in gains)
     else:
-        assert general.gain == pytest.approx(closed.gain, rel=1e-9)
+        off = rounding(kernel, node, closed.gain)
+        assert general.gain == pytest.approx(closed.gain, rel=0, abs=off)
+
+
+@pytest.mark.parametrize(
+    ("g_unit", "h_unit"), [(2.0**-40, 2.0**-40), (2.0**-30, 2.0**-35), (2.0**20, 2.0**9), (2, 1)]
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_gains_scale_with_the_units(kernel, seed, g_unit, h_unit):
+    """Gains are of the order of g^2 / h: powers of 2 change nothing but their exponents."""
+    rng = np.random.default_rng(seed)
+    g, h = rng.integers(-9, 10, size=(50, 3)), rng.integers(1, 10, size=(50, 3))
+    cells = np.hstack([g, h, np.ones((50, 1))]).astype(float)
+    small = Node(cells, True, rules=free_rules(reg_lambda=2.0, min_child_weight=8.0))
+    rules = free_rules(reg_lambda=2.0 * h_unit, min_child_weight=8.0 * h_unit)
+    factors = np.repeat([g_unit, h_unit, 1.0], [3, 3, 1])
+    expected = search_one(kernel, small)
+    scaled = replace(kernel, g_unit=g_unit, h_unit=h_unit)
+    found = search_one(scaled, Node(cells * factors, True, rules=rules))
+    assert found.gain == expected.gain * g_unit**2 / h_unit
+    assert found.left == expected.left
+    assert found.left_sums == (expected.left_sums * factors).tolist()
 
 
 # Fisher -------------------------------------------------------------------------------------
@@ -353,7 +462,7 @@ def test_closed_formula_equals_the_general_one(variant, node, reach):
 
 @QUICK
 @given(st.integers(2, 7), st.data())
-def test_sorted_prefixes_find_the_best_of_all_subsets(variant, n_bins, data):
+def test_sorted_prefixes_find_the_best_of_all_subsets(kernel, n_bins, data):
     """Of one output without penalties: Fisher (1958), "On grouping for maximum homogeneity"."""
     g = data.draw(hnp.arrays(int, (n_bins, 1), elements=st.integers(-5, 5)))
     h = data.draw(hnp.arrays(int, (n_bins, 1), elements=st.integers(1, 4)))
@@ -364,18 +473,19 @@ def test_sorted_prefixes_find_the_best_of_all_subsets(variant, n_bins, data):
         for size in range(1, n_bins)
         for left in combinations(range(n_bins), size)
     ]
-    split = search_one(variant, node)
+    split = search_one(kernel, node)
     if split is None:
-        assert max(subsets) == pytest.approx(0, abs=1e-9)
+        assert max(subsets) == pytest.approx(0, abs=rounding(kernel, node, 0))
     else:
-        assert split.gain == pytest.approx(max(subsets), rel=1e-9, abs=1e-9)
+        off = rounding(kernel, node, max(subsets))
+        assert split.gain == pytest.approx(max(subsets), rel=0, abs=off)
 
 
-def test_a_category_without_labels_does_not_disturb_the_order_of_the_others(variant):
+def test_a_category_without_labels_does_not_disturb_the_order_of_the_others(kernel):
     """Bin 2 has rows but no labels: without smoothing its key is 0 / 0."""
     g, h = [2.0, -2.0, 0.0, 2.0, -2.0], [1.0, 1.0, 0.0, 1.0, 1.0]
     cells = np.stack([g, h, np.ones(5)], axis=1)
-    split = search_one(variant, Node(cells, is_categorical=True))
+    split = search_one(kernel, Node(cells, is_categorical=True))
     assert split.gain == pytest.approx(16.0)
     assert split.left - {2} in ({0, 3}, {1, 4})
 
@@ -387,14 +497,14 @@ def cells_of(*rows):
     return np.array(rows, dtype=float)
 
 
-def test_gain_by_hand(variant):
+def test_gain_by_hand(kernel):
     """(-3)^2 / (2 + 1) + 5^2 / (3 + 1) - 2^2 / (5 + 1), with weight 2."""
     node = Node(
         cells_of([-1, 1, 1], [-2, 1, 4], [5, 3, 2]),
         rules=free_rules(reg_lambda=1.0),
         weights=np.array([2.0]),
     )
-    split = search_one(variant, node)
+    split = search_one(kernel, node)
     assert split.gain == pytest.approx(2 * (9 / 3 + 25 / 4 - 4 / 6))
     assert split.left == {0, 1}
     assert split.n_left == 5
@@ -402,54 +512,53 @@ def test_gain_by_hand(variant):
 
 
 @pytest.mark.parametrize(("g_missing", "left"), [(-6, {0, 2}), (6, {0})])
-def test_missing_values_join_their_like(variant, g_missing, left):
+def test_missing_values_join_their_like(kernel, g_missing, left):
     node = Node(cells_of([-4, 2, 2], [4, 2, 2], [g_missing, 3, 3]), has_missing=True)
-    assert search_one(variant, node).left == left
+    assert search_one(kernel, node).left == left
 
 
-def test_present_against_missing(variant):
+def test_present_against_missing(kernel):
     node = Node(cells_of([1, 2, 2], [1, 2, 2], [-8, 3, 3]), has_missing=True)
-    split = search_one(variant, node)
+    split = search_one(kernel, node)
     assert split.left == {0, 1}
     assert not split.missing_left
 
 
 @pytest.mark.parametrize(("n_left", "missing_left"), [(3, False), (4, False), (5, True)])
-def test_missing_values_not_seen_here_follow_the_larger_side(variant, n_left, missing_left):
+def test_missing_values_not_seen_here_follow_the_larger_side(kernel, n_left, missing_left):
     node = Node(cells_of([-4, 4, n_left], [4, 4, 4], [0, 0, 0]), has_missing=True)
-    assert search_one(variant, node).missing_left == missing_left
+    assert search_one(kernel, node).missing_left == missing_left
 
 
-def test_an_output_without_labels_on_one_side_has_no_vote(variant):
+def test_an_output_without_labels_on_one_side_has_no_vote(kernel):
     """The first output would love bin 0 against the rest, but has no hessian in bins 1 and 2."""
     cells = cells_of([-9, 1, 4, 1, 2], [0, 2, 0, 1, 2], [0, -4, 0, 2, 2])
-    split = search_one(variant, Node(cells))
+    split = search_one(kernel, Node(cells))
     assert split.left == {0, 1}
     assert split.gain == pytest.approx(9 / 2 + 16 / 2 - 1 / 4)
 
 
-def test_no_vote_no_split(variant):
+def test_no_vote_no_split(kernel):
     cells = cells_of([-9, 1, 4, 0, 2], [0, -3, 0, 3, 2])
-    assert search_one(variant, Node(cells)) is None
+    assert search_one(kernel, Node(cells)) is None
 
 
-def test_an_output_of_weight_zero_is_not_heard(variant):
+def test_an_output_of_weight_zero_is_not_heard(kernel):
     cells = cells_of([-9, 1, 4, 1, 2], [9, 1, 4, 1, 2], [0, -8, 1, 2, 2])
-    heard = search_one(variant, Node(cells, weights=np.array([1.0, 1.0])))
-    unheard = search_one(variant, Node(cells, weights=np.array([0.0, 1.0])))
+    heard = search_one(kernel, Node(cells, weights=np.array([1.0, 1.0])))
+    unheard = search_one(kernel, Node(cells, weights=np.array([0.0, 1.0])))
     assert heard.left == {0}
     assert unheard.left == {0, 1}
 
 
 @pytest.mark.parametrize(("direction", "allowed"), [(-1, False), (0, True), (1, True)])
-def test_monotone_constraints_forbid_the_other_direction(variant, direction, allowed):
+def test_monotone_constraints_forbid_the_other_direction(kernel, direction, allowed):
     """The left value is -2, the right one 2."""
     node = Node(cells_of([4, 2, 2], [-4, 2, 2]), monotone=np.array([direction]))
-    assert (search_one(variant, node) is not None) == allowed
+    assert (search_one(kernel, node) is not None) == allowed
 
 
-def test_equal_gains_go_to_the_first_bin_and_feature(variant):
-    kernel = variant("mtgbm.engine._splitting")
+def test_equal_gains_go_to_the_first_bin_and_feature(kernel):
     alike = Node(cells_of([1, 1, 1], [-1, 1, 1], [1, 1, 1], [-1, 1, 1]))
     best, (first, second) = search(kernel, [alike, alike])
     assert first.left == second.left == {0}
@@ -457,9 +566,8 @@ def test_equal_gains_go_to_the_first_bin_and_feature(variant):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
-def test_best_of_several_features(variant, n_threads):
+def test_best_of_several_features(kernel, n_threads):
     """Positions count in `columns`, and features left out are not searched."""
-    kernel = variant("mtgbm.engine._splitting")
     flat = Node(cells_of([2, 2, 2], [2, 2, 2]))
     weak = Node(cells_of([1, 2, 2], [3, 2, 2]))
     strong = Node(cells_of([0, 2, 2], [4, 2, 2]), is_categorical=True)
@@ -470,7 +578,126 @@ def test_best_of_several_features(variant, n_threads):
     assert search(kernel, [flat, flat], n_threads=n_threads)[0] == -1
 
 
-def test_gain_must_exceed_min_split_gain(variant):
+def test_gain_must_exceed_min_split_gain(kernel):
     cells = cells_of([-2, 2, 2], [2, 2, 2])
-    assert search_one(variant, Node(cells, rules=free_rules(min_split_gain=4.0))) is None
-    assert search_one(variant, Node(cells, rules=free_rules(min_split_gain=3.9))).gain == 4.0
+    assert search_one(kernel, Node(cells, rules=free_rules(min_split_gain=4.0))) is None
+    assert search_one(kernel, Node(cells, rules=free_rules(min_split_gain=3.9))).gain == 4.0
+
+
+# Two children in one go ---------------------------------------------------------------------
+
+
+def siblings(seed, n_outputs):
+    """Two children of one node, each a list of features: numeric, with missing, categorical."""
+    rng = np.random.default_rng(seed)
+    kinds = [(40, False, False), (7, True, False), (12, True, True), (1, False, False)]
+    weights = rng.random(n_outputs)
+    children = []
+    for n_rows in (60, 500):
+        rows = np.hstack(
+            [
+                rng.integers(-9, 10, size=(n_rows, n_outputs)),
+                rng.integers(1, 10, size=(n_rows, n_outputs)),
+                np.ones((n_rows, 1), int),
+            ]
+        )
+        family = []
+        for n_bins, has_missing, is_categorical in kinds:
+            cells = np.zeros((n_bins + has_missing, 2 * n_outputs + 1))
+            np.add.at(cells, rng.integers(0, len(cells), size=n_rows), rows)
+            rules = free_rules(cat_smooth=1.0, min_child_samples=2)
+            family.append(Node(cells, has_missing, is_categorical, rules, weights))
+        children.append(family)
+    return children
+
+
+def united(one, other):
+    """The parent: the sums of its children's cells."""
+    return [
+        Node(a.cells + b.cells, a.has_missing, a.is_categorical, a.rules, a.weights)
+        for a, b in zip(one, other, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("columns", [[0, 1, 2, 3], [1, 3], [2]], ids=str)
+@pytest.mark.parametrize("n_outputs", [1, 2, 9])
+def test_a_pair_is_searched_as_each_of_the_two_alone(kernel, n_outputs, columns, n_threads):
+    smaller, larger = siblings(n_outputs, n_outputs)
+    apart, expected = kernel.prepare([smaller, larger], columns)
+    gains = [apart.find(number, number, 1) for number in (0, 1)]
+    assert np.isfinite(gains).all()
+    pair, pool = kernel.prepare([smaller, larger, united(smaller, larger)], columns, n_threads)
+    lengths = [len(larger[column].cells) for column in columns]
+    assert pair.find_pair(0, 0, 1, 2, n_threads) == tuple(gains)
+    np.testing.assert_array_equal(pair.splits[:2], apart.splits)
+    np.testing.assert_array_equal(pair.left_totals[:2], apart.left_totals)
+    np.testing.assert_array_equal(pool.arrays[0], expected.arrays[0])
+    for found, sibling, length in zip(pool.arrays[2], expected.arrays[1], lengths, strict=True):
+        np.testing.assert_array_equal(found[:length], sibling[:length])
+        np.testing.assert_array_equal(found[length:], UNUSED)
+
+
+@QUICK
+@given(nodes(), nodes(), st.booleans())
+def test_a_child_that_cannot_be_split_leaves_the_other_alone(kernel, node, other, swap):
+    """Any two nodes that fit together, one of them of a single row perhaps."""
+    bins = min(len(node.cells), len(other.cells))
+    lanes = min(node.cells.shape[1], other.cells.shape[1])
+    outputs = lanes // 2
+    children = []
+    for cells in (node.cells, other.cells):
+        n = cells.shape[1] // 2
+        kept = [*range(outputs), *range(n, n + outputs), 2 * n]
+        children.append(Node(cells[:bins][:, kept], rules=node.rules))
+    children = children[::-1] if swap else children
+    alone = [search_one(kernel, child) for child in children]
+    parent = united(children[:1], children[1:])
+    pair, _ = kernel.prepare([children[:1], children[1:], parent], [0])
+    pair.find_pair(0, 0, 1, 2, 1)
+    assert [as_split(pair, number, children[0]) for number in (0, 1)] == alone
+
+
+# Sums that fill 32 bits ---------------------------------------------------------------------
+
+
+def full_cells(seed, n_bins, n_outputs):
+    """Cells whose absolute values sum to all that int32 holds, in units of integer cells."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(n_bins, 0.5), size=2 * n_outputs).T
+    cells = np.floor(shares * (2**31 - 1))
+    cells[-1] += 2**31 - 1 - cells.sum(axis=0)
+    cells[:, :n_outputs] *= rng.choice([-1, 1], size=(n_bins, n_outputs))
+    counts = rng.integers(1, 9, size=(n_bins, 1))
+    return np.hstack([cells * units(n_outputs)[: 2 * n_outputs], counts])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize(("n_bins", "n_outputs"), [(2, 1), (9, 2), (200, 7)])
+def test_sums_up_to_the_largest_integer_are_exact(kernel, seed, categorical, n_bins, n_outputs):
+    """Beyond the 24 bits of a float; also those of a sibling that is taken away."""
+    rules = free_rules(cat_smooth=1.0)
+    whole = full_cells(seed, n_bins, n_outputs)
+    node = Node(whole, False, categorical, rules)
+    assert_equals_twin(kernel, node)
+    rng = np.random.default_rng(seed)
+    unit = np.append(units(n_outputs)[: 2 * n_outputs], 1)
+    part = np.floor(whole / unit * rng.random((n_bins, 1))) * unit
+    part[:, -1] = 1
+    smaller, larger = (Node(c, False, categorical, rules) for c in (part, whole - part))
+    pair, _ = kernel.prepare([[smaller], [larger], [node]], [0])
+    pair.find_pair(0, 0, 1, 2, 1)
+    for number, child in enumerate((smaller, larger)):
+        assert as_split(pair, number, child) == search_one(kernel, child)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_largest_gradient_may_stand_against_its_opposite(kernel, sign):
+    """Left and right are as far apart as integers can be without their absolutes overflowing."""
+    half = 2.0**30 - 1
+    cells = cells_of([sign * half, half, 3], [-sign * half, half, 4]) * [*units(1)[:2], 1]
+    split = search_one(kernel, Node(cells))
+    g, h = half * units(1)[:2]
+    assert split.gain == pytest.approx(2 * g * g / h, rel=kernel.tolerance)
+    assert split.left_sums == [sign * g, h, 3]
