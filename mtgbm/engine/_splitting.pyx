@@ -47,9 +47,9 @@ cdef extern from *:
                 b0 b1 b2 b3          1        ->           1   a1 b1 c1 d1
                 c0 c1 c2 c3          2                     2   a2 b2 c2 d2
                 d0 d1 d2 d3          3                     3   a3 b3 c3 d3            */
-    #define MTGBM_STORE_LANE(lane, low) \
-        *(mtgbm_int4 *)(left + (lane) * row + bin) = __builtin_shufflevector(low, low, 0, 1, 2, 3); \
-        *(mtgbm_int4 *)(left + (lane + 4) * row + bin) = __builtin_shufflevector(low, low, 4, 5, 6, 7)
+    #define MTGBM_STORE_LANE(lane, x) \\
+        *(mtgbm_int4 *)(left + lane * row + bin) = __builtin_shufflevector(x, x, 0, 1, 2, 3); \\
+        *(mtgbm_int4 *)(left + (lane + 4) * row + bin) = __builtin_shufflevector(x, x, 4, 5, 6, 7)
     static void mtgbm_prefix_sums8(const int *cells, int n_bins, int lanes, const int *start,
                                    int *left, int row) {
         mtgbm_int8 sum = {0, 0, 0, 0, 0, 0, 0, 0};
