@@ -5,9 +5,10 @@ each tree, and every leaf holds one value per task.
 """
 
 from mtgbm.estimators import MultiTaskLGBMClassifier
+from mtgbm.io.native import load_model
 from mtgbm.model_state import installed_version
 from mtgbm.preprocessing import MissingValueImputer, RiskTableEncoder
 
 __version__ = installed_version()
 
-__all__ = ["MissingValueImputer", "MultiTaskLGBMClassifier", "RiskTableEncoder"]
+__all__ = ["MissingValueImputer", "MultiTaskLGBMClassifier", "RiskTableEncoder", "load_model"]

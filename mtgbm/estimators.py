@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from mtgbm import model_state
 from mtgbm.engine.threads import effective_n_threads
 from mtgbm.features import FeatureReader, threads_for_steps
+from mtgbm.io.native import save_model
 from mtgbm.labels import LabelEncoder, check_tasks
 from mtgbm.parameters import check_parameters, choose, find_task
 from mtgbm.sample_weights import row_weights, without_weightless_rows
@@ -482,6 +483,19 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         if self.importance_type == "split":
             return self.forest_.split_counts()
         return self.forest_.importances("gain").sum(axis=0)
+
+    def save_model(self, path):
+        """Write the fitted model to one file without pickle; `mtgbm.load_model` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        See Also
+        --------
+        mtgbm.io.native.save_model : What the file can hold, and the errors.
+        """
+        save_model(self, path)
 
     def __getstate__(self):
         return model_state.stamp(super().__getstate__())

@@ -1,0 +1,1 @@
+"""Models in files: the native format, and those of other libraries."""
