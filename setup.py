@@ -25,6 +25,7 @@ from setuptools import Extension, setup
 # same source; mtgbm/engine/_isa.py picks the variant when the package is imported.
 DISPATCHED = [
     "mtgbm/engine/_binning.pyx",
+    "mtgbm/engine/_contributions.pyx",
     "mtgbm/engine/_histogram.pyx",
     "mtgbm/engine/_quantization.pyx",
     "mtgbm/engine/_splitting.pyx",

@@ -39,6 +39,7 @@ sklearn.set_config(enable_metadata_routing=True)
 
 LEARNING_RATE = 0.05
 PATIENCE = 50
+REG_LAMBDA = 5.0  # leaves of rare labels hold little hessian
 
 
 class Rows(NamedTuple):
@@ -100,6 +101,7 @@ def fit_shared(learn, stop, test, max_rounds):
     model = MultiTaskLGBMClassifier(
         n_estimators=max_rounds,
         learning_rate=LEARNING_RATE,
+        reg_lambda=REG_LAMBDA,
         early_stopping_rounds=PATIENCE,
         early_stopping_task="mean",
         best_round_per_task=True,
@@ -142,6 +144,7 @@ def fit_one(task, learn, stop, max_rounds):
     model = lightgbm.LGBMClassifier(
         n_estimators=max_rounds,
         learning_rate=LEARNING_RATE,
+        reg_lambda=REG_LAMBDA,
         n_jobs=joblib.cpu_count(),
         random_state=0,
         verbose=-1,

@@ -8,10 +8,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from mtgbm import model_state
+from mtgbm import explanation, model_state
 from mtgbm.engine.threads import effective_n_threads
 from mtgbm.features import FeatureReader, threads_for_steps
+from mtgbm.io.lightgbm_text import to_lightgbm
 from mtgbm.io.native import save_model
+from mtgbm.io.tree_table import trees_to_dataframe
 from mtgbm.labels import LabelEncoder, check_tasks
 from mtgbm.parameters import check_parameters, choose, find_task
 from mtgbm.sample_weights import row_weights, without_weightless_rows
@@ -483,6 +485,36 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         if self.importance_type == "split":
             return self.forest_.split_counts()
         return self.forest_.importances("gain").sum(axis=0)
+
+    def pred_contrib(self, X):
+        """What each feature contributes to each score: exact Shapley values of the trees.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or DataFrame of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_rows, n_outputs, n_features + 1)
+            The last column is the expected score; rows sum to `raw_predict`.
+
+        See Also
+        --------
+        mtgbm.explanation.pred_contrib : The method and its references.
+        """
+        return explanation.pred_contrib(self, X)
+
+    def shap_explainer(self, data=None):
+        """A callable that shap's plots understand; see `mtgbm.explanation.shap_explainer`."""
+        return explanation.shap_explainer(self, data)
+
+    def to_lightgbm(self):
+        """The same model as a `lightgbm.Booster`; see `mtgbm.io.lightgbm_text.to_lightgbm`."""
+        return to_lightgbm(self)
+
+    def trees_to_dataframe(self):
+        """Every node of every tree as a row; see `mtgbm.io.tree_table.trees_to_dataframe`."""
+        return trees_to_dataframe(self)
 
     def save_model(self, path):
         """Write the fitted model to one file without pickle; `mtgbm.load_model` reads it.

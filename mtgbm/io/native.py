@@ -95,7 +95,7 @@ def save_model(estimator, path):
     """
     _check_savable(estimator)
     header, arrays = describe(estimator), _arrays(estimator)
-    _build(json.loads(json_text(header)), arrays)
+    build_model(json.loads(json_text(header)), arrays)
     write_file(path, header, arrays)
 
 
@@ -123,7 +123,7 @@ def load_model(path):
         If there is no such file or it may not be read.
     """
     try:
-        return _build(*read_file(path))
+        return build_model(*read_file(path))
     except ValueError as error:
         raise ValueError(f"cannot load a model from {path}: {error}") from None
     except RecursionError:
@@ -164,7 +164,7 @@ def _arrays(estimator):
     }
 
 
-def _build(header, arrays):
+def build_model(header, arrays):
     """The fitted estimator; every field is checked, since anyone may have written the file."""
     estimator = estimator_from_header(header)
     encoder, best_rounds = encoder_from_header(header, estimator.objective)
