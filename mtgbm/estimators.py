@@ -9,8 +9,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtgbm import explanation, model_state
-from mtgbm.engine.threads import effective_n_threads
-from mtgbm.features import FeatureReader, threads_for_steps
+from mtgbm.engine.threads import effective_n_threads, threads_for_jobs
+from mtgbm.features import FeatureReader
 from mtgbm.io.lightgbm_text import to_lightgbm
 from mtgbm.io.native import save_model
 from mtgbm.io.tree_table import trees_to_dataframe
@@ -409,7 +409,7 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         return self._reader.transform(self, X)
 
     def _threads(self, n_rows):
-        return threads_for_steps(self, self.forest_.prediction_steps(n_rows))
+        return threads_for_jobs(self.forest_.prediction_steps(n_rows), self.n_jobs)
 
     def _link(self, raw):
         """Probability of each output; many rows are shared out among the threads."""

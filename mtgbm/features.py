@@ -13,7 +13,7 @@ from mtgbm.columns import (
     has_numeric_dtype,
 )
 from mtgbm.engine._infinity import has_infinity
-from mtgbm.engine.threads import PARALLEL_STEPS, effective_n_threads
+from mtgbm.engine.threads import threads_for_jobs
 from mtgbm.parameters import suggest
 
 FLOATS = [np.float64, np.float32]
@@ -119,16 +119,6 @@ class FeatureReader:
         return table[codes]
 
 
-def threads_for_steps(estimator, steps):
-    """Threads for so many steps of a nanosecond.
-
-    To ask for the number of cores takes longer than few steps do, so then it is not asked for.
-    """
-    if steps <= PARALLEL_STEPS and estimator.n_jobs != 0:
-        return 1
-    return effective_n_threads(estimator.n_jobs)
-
-
 def _passes_unchanged(estimator, X):
     """Whether X is an array that scikit-learn's checks would return as it is, without a word.
 
@@ -143,7 +133,7 @@ def _passes_unchanged(estimator, X):
         and len(X) > 0
         and X.shape[1] == estimator.n_features_in_
         and not hasattr(estimator, "feature_names_in_")
-        and not has_infinity(X, threads_for_steps(estimator, X.size // 8))
+        and not has_infinity(X, threads_for_jobs(X.size // 8, estimator.n_jobs))
     )
 
 

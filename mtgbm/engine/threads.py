@@ -34,3 +34,13 @@ def effective_n_threads(n_jobs):
     if n_jobs is None:
         return available
     return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
+
+
+def threads_for_jobs(steps, n_jobs):
+    """`threads_for`, given scikit-learn's `n_jobs`.
+
+    To ask for the number of cores takes longer than few steps do, so then it is not asked for.
+    """
+    if steps <= PARALLEL_STEPS and n_jobs != 0:
+        return 1
+    return effective_n_threads(n_jobs)

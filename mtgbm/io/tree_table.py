@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from mtgbm.explanation import output_names
+
 
 def trees_to_dataframe(estimator):
     """List every node of every tree.
@@ -53,18 +55,6 @@ def trees_to_dataframe(estimator):
     if not tables:
         raise ValueError("the model has no trees, only base scores; there is nothing to list.")
     return pd.concat(tables, ignore_index=True)
-
-
-def output_names(estimator):
-    """A name for each output: its task's, with the class if the task has several outputs."""
-    encoder = estimator._encoder
-    names = []
-    for task, classes in zip(encoder.tasks_, encoder.classes_, strict=True):
-        if task.kind == "binary":
-            names.append(task.name)
-        else:
-            names += [f"{task.name}={label}" for label in classes]
-    return names
 
 
 def _columns(estimator, number, tree):

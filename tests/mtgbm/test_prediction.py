@@ -8,6 +8,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from mtgbm import MultiTaskLGBMClassifier, features
+from mtgbm.engine import threads
 
 N_FEATURES = 4
 
@@ -147,7 +148,7 @@ def test_cores_are_not_counted_for_one_row(model, monkeypatch):
     def fail(n_jobs):
         raise AssertionError
 
-    monkeypatch.setattr(features, "effective_n_threads", fail)
+    monkeypatch.setattr(threads, "effective_n_threads", fail)
     assert model.predict_proba(make_table()[0][:1]).shape == (1, 3)
 
 
