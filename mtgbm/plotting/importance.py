@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from mtgbm.metrics.predictions import fitted_core
-from mtgbm.plotting.canvas import load_pyplot, new_axes
+from mtgbm.plotting.canvas import new_axes, slant_column_labels, write_cells
 
 
 class TaskImportanceDisplay:
@@ -77,7 +77,7 @@ class TaskImportanceDisplay:
         """
         model = fitted_core(estimator)
         importances = np.asarray(model.task_importances(importance_type=importance_type))
-        names = getattr(model, "feature_names_in_", _numbered(importances.shape[1]))
+        names = feature_names_of(model, importances.shape[1])
         display = cls(importances, names, model.task_names_, importance_type=importance_type)
         return display.plot(ax=ax, max_features=max_features, **image_kwargs)
 
@@ -108,14 +108,13 @@ class TaskImportanceDisplay:
         style = {"aspect": "auto", "cmap": "Blues", "vmin": 0} | image_kwargs
         image = ax.imshow(100 * cells, **style)
         self._label_axes(ax, image, features)
-        texts = _write_cells(ax, image, 100 * cells)
+        texts = write_cells(ax, image, 100 * cells, ".0f")
         self.shares_, self.shown_features_ = cells, features
         self.figure_, self.ax_, self.image_, self.texts_ = ax.figure, ax, image, texts
         return self
 
     def _label_axes(self, ax: Any, image: Any, features: list[str]) -> None:
-        ax.set_xticks(range(len(self.task_names)), self.task_names)
-        load_pyplot().setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+        slant_column_labels(ax, self.task_names)
         ax.set_yticks(range(len(features)), features)
         ax.tick_params(length=0)
         if len(features) < len(self.feature_names):
@@ -123,8 +122,10 @@ class TaskImportanceDisplay:
         ax.figure.colorbar(image, ax=ax, label=f"share of the task's {self.importance_type} (%)")
 
 
-def _numbered(n_features: int) -> list[str]:
-    return [f"x{f}" for f in range(n_features)]
+def feature_names_of(model: Any, n_features: int) -> list[str]:
+    """Names of the features a model was fitted with, x0, x1, ... where it knows none."""
+    numbered = [f"x{f}" for f in range(n_features)]
+    return [str(name) for name in getattr(model, "feature_names_in_", numbered)]
 
 
 def _shares(importances: np.ndarray) -> np.ndarray:
@@ -136,22 +137,3 @@ def _shares(importances: np.ndarray) -> np.ndarray:
 def _largest_first(shares: np.ndarray) -> np.ndarray:
     """Features by falling mean share over tasks; ties in the order of the columns."""
     return np.argsort(-np.nan_to_num(shares).mean(axis=0), kind="stable")
-
-
-def _write_cells(ax: Any, image: Any, percent: np.ndarray) -> list[Any]:
-    """The numbers, white on dark cells and black on light ones."""
-    texts = []
-    for (row, column), value in np.ndenumerate(percent):
-        dark = np.isfinite(value) and image.norm(value) > 0.55
-        texts.append(
-            ax.text(
-                column,
-                row,
-                f"{value:.0f}" if np.isfinite(value) else "n/a",
-                ha="center",
-                va="center",
-                fontsize="x-small",
-                color="white" if dark else "black",
-            )
-        )
-    return texts

@@ -19,10 +19,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mtgbm.plotting import (
+    MultiTaskCalibrationDisplay,
     MultiTaskPrecisionRecallDisplay,
     MultiTaskRocDisplay,
+    TaskAffinityDisplay,
     TaskImportanceDisplay,
     TrainingCurvesDisplay,
+    TreeDisplay,
+    TreeNode,
+    WeightEvolutionDisplay,
 )
 
 matplotlib.use("Agg")
@@ -306,6 +311,10 @@ def test_importance_is_readable_at_ten_tasks():
         lambda: MultiTaskPrecisionRecallDisplay.from_predictions([0, 1], [0.2, 0.4]),
         lambda: TrainingCurvesDisplay.from_estimator(Fitted()),
         lambda: TaskImportanceDisplay.from_estimator(Fitted()),
+        lambda: MultiTaskCalibrationDisplay.from_predictions([0, 1], [0.2, 0.4]),
+        lambda: WeightEvolutionDisplay([[1, 2]], ["click", "buy"]).plot(),
+        lambda: TaskAffinityDisplay([[1]], ["click"]).plot(),
+        lambda: TreeDisplay([TreeNode(0, 1, 1, np.ones(1))], ["click"]).plot(),
     ],
 )
 def test_without_matplotlib_the_error_says_how_to_get_it(draw, monkeypatch):
