@@ -58,7 +58,8 @@ class FeatureReader:
         """Read other rows; names and number of columns must be those of `fit`."""
         if _passes_unchanged(estimator, X):
             return X
-        if frame_library(X) is None:
+        # After an array, whose categories are numbers already, those of a DataFrame are too.
+        if frame_library(X) is None or (self.is_categorical_.any() and not self.categories_):
             return _read_array(estimator, X, reset=False)
         validate_data(estimator, X, reset=False, skip_check_array=True)
         return self._read_frame(X, fit=False)

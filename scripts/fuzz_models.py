@@ -4,12 +4,14 @@
 
 A crash, a hang of a minute, more than 2 GiB of memory or any other exception ends the run and
 leaves the file in the folder --keep. Formats are listed in `formats`; each has a few valid files, a
-way to damage one, and a way to read it.
+way to damage one, and a way to read it. Most damaged files get the sizes and checksums that fit
+them, as a forger would do, so that the damage itself is read.
 """
 
 import argparse
 import faulthandler
 import importlib.util
+import json
 import re
 import resource
 import sys
@@ -17,13 +19,14 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mtgbm import MultiTaskLGBMClassifier
+from mtgbm import MultiTaskLGBMClassifier, load_model
+from mtgbm.io.container import ALIGNMENT, MAGIC, PREFIX_BYTES, digest
 from mtgbm.io.lightgbm_text import from_lightgbm, to_lightgbm, write_lightgbm
 
 SECONDS = 60
@@ -34,6 +37,13 @@ JUNK = [
     *("-1", "0", "1", "2", "3", "7", "255", "256", "-2147483648", "2147483647", "4294967296"),
     *("9" * 18, "9" * 30, "9" * 5000, "nan", "inf", "-inf", "1e999", "-1e-999", "0x1p3", "1_0"),
     *("", "x", "\u0662", "null", "true", "[]", "{}", '""', "[" * 3000, "=", "\x00", "1.5", "1e5"),
+]
+#: What takes the place of a number in an array.
+NUMBERS = [
+    *np.array([-1, 0, 1, 2, 255, 256, 2**31, 2**62], dtype=np.int64),
+    *np.array([-(2**31), -1, 0, 1, 7, 255, 2**31 - 1], dtype=np.int32),
+    *np.array([np.nan, np.inf, -np.inf, -0.0, 1e300, 5e-324, 0.5]),
+    *np.array([0, 1, 2, 255], dtype=np.uint8),
 ]
 TOKEN = re.compile(r"-?[0-9][0-9.e+-]*|[A-Za-z_]+")
 BLOCK = re.compile(r"Tree=.*?(?=Tree=|end of trees)", re.DOTALL)
@@ -51,7 +61,7 @@ class Format:
 
 def formats():
     """Every format that is there."""
-    return [lightgbm_format(), *native_format()]
+    return [lightgbm_format(), native_format()]
 
 
 def make_models():
@@ -83,18 +93,14 @@ def lightgbm_format() -> Format:
     return Format("LightGBM text", files, mutate_text, lambda path: from_lightgbm(Path(path)))
 
 
-def native_format() -> Iterable[Format]:
-    """Native files, where this mtgbm has them."""
-    try:
-        from mtgbm.io.native import load_model, save_model
-    except ImportError:
-        return
+def native_format() -> Format:
+    """Native files."""
     files = []
     with tempfile.TemporaryDirectory() as folder:
         for model in make_models():
-            save_model(model, Path(folder, "model"))
+            model.save_model(Path(folder, "model"))
             files.append(Path(folder, "model").read_bytes())
-    yield Format("native", files, mutate_bytes, load_model)
+    return Format("native", files, mutate_native, load_model)
 
 
 # Damage -----------------------------------------------------------------------------------------
@@ -161,6 +167,81 @@ def fit_tree_sizes(text):
     """So that a reader does not stop at the wrong sizes, before it sees the damage."""
     sizes = " ".join(str(len(block.encode())) for block in BLOCK.findall(text))
     return re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", text, count=1, flags=re.MULTILINE)
+
+
+def mutate_native(content: bytes, rng) -> bytes:
+    """Damage bytes, or the header or the data and then compute lengths and checksums anew."""
+    if rng.random() < 0.2:
+        return [mutate_bytes, flip_bits][rng.integers(2)](content, rng)
+    end = PREFIX_BYTES + int.from_bytes(content[len(MAGIC) : len(MAGIC) + 8], "little")
+    header, data = content[PREFIX_BYTES:end].decode(), content[end:]
+    for _ in range(rng.geometric(0.6)):
+        kind = rng.integers(4)
+        if kind == 0:
+            header = mutate_token(header, rng)
+        elif kind == 1:
+            header = mutate_field(header, rng)
+        elif data:
+            data = [mutate_number, mutate_bytes, flip_bits][rng.choice(3, p=[0.6, 0.1, 0.3])](
+                data, rng
+            )
+    return seal(header, data, rng)
+
+
+def flip_bits(content: bytes, rng) -> bytes:
+    """Turn a few bits over."""
+    damaged = bytearray(content)
+    for bit in rng.integers(8 * max(1, len(damaged)), size=rng.geometric(0.5)):
+        damaged[bit // 8 : bit // 8 + 1] = bytes([damaged[bit // 8] ^ (1 << bit % 8)])
+    return bytes(damaged)
+
+
+def mutate_number(data: bytes, rng) -> bytes:
+    """Overwrite a number of the data with one that a reader may not expect."""
+    number = NUMBERS[rng.integers(len(NUMBERS))]
+    start = int(rng.integers(len(data) + 1)) // number.itemsize * number.itemsize
+    return data[:start] + number.tobytes() + data[start + number.itemsize :]
+
+
+def mutate_field(text, rng):
+    """Remove, repeat, move or replace an entry somewhere in the header."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # damaged before
+    place = content
+    while isinstance(place, dict | list) and place:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = keys[rng.integers(len(keys))]
+        if not isinstance(place[key], dict | list) or rng.random() < 0.3:
+            change_entry(place, key, keys[rng.integers(len(keys))], rng)
+            break
+        place = place[key]
+    return json.dumps(content, ensure_ascii=False)
+
+
+def change_entry(place, key, other, rng):
+    """One change of a dict or list."""
+    kind = rng.integers(4)
+    if kind == 0:
+        del place[key]
+    elif kind == 1:
+        place[key], place[other] = place[other], place[key]
+    elif kind == 2:
+        place[key] = [place[key]]
+    else:
+        place[key] = [None, True, -1, 0, 1, 2**31, 2**63, 1.5, "", "x", [], {}][rng.integers(12)]
+
+
+def seal(header, data, rng):
+    """The file with lengths and checksums that fit; sometimes the data's are left as they are."""
+    if rng.random() < 0.9:
+        header = re.sub(r'"blake2b": "[0-9a-f]*"', f'"blake2b": "{digest(data).hex()}"', header)
+        if rng.random() < 0.9:
+            header = re.sub(r'("data": \{\s*"bytes": )\d+', rf"\g<1>{len(data)}", header)
+    text = header.encode(errors="surrogatepass")
+    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
+    return MAGIC + len(text).to_bytes(8, "little") + digest(text) + text + data
 
 
 # Run --------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class Tree:
             and np.array_equal(np.sort(children), place[1:])
             and (children > np.tile(place[inner], 2)).all()
             and not np.isnan(nodes["threshold"]).any()
+            and (nodes["missing_left"] <= 1).all()
         )
         if not sound:
             raise ValueError("the saved model is corrupt: one of its trees does not hold together.")

@@ -44,7 +44,7 @@ MAGIC = b"\x89MTGBM\r\n"
 PREFIX_BYTES = 32
 DIGEST_BYTES = 16
 ALIGNMENT = 64
-DTYPES = ("float64", "int64", "int32", "uint32", "uint8")
+DTYPES = ("float64", "int64", "int32", "uint32", "uint8", "float32", "int16")
 #: JSON takes up to 31 times its length in memory, so a header must not be as long as it likes.
 MOST_HEADER_BYTES = 2**24
 #: Kernels count in int32.

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import secrets
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +40,30 @@ def write_file(path, header, arrays):
     OSError
         If the file cannot be written; what was at `path` is still there.
     """
+    replace_file(path, chain([_header_bytes(header, arrays)], _chunks(arrays)))
+
+
+def replace_file(path, chunks):
+    """Write these bytes to a file in one step, as `write_file` does.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A symbolic link is followed.
+    chunks : iterable of bytes or ndarray of uint8
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; what was at `path` is still there.
+    """
     path = Path(os.path.realpath(os.fsdecode(path)))
     if path.is_dir():
         raise IsADirectoryError(f"cannot save a model to {path}: it is a folder; name a file.")
-    start = _header_bytes(header, arrays)
-    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "xb") as file:
-            file.write(start)
-            for chunk in _chunks(arrays):
+            for chunk in chunks:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
@@ -55,6 +72,19 @@ def write_file(path, header, arrays):
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def temporary_name(path):
+    """A name, beside that of a file, under which it can be written before it is complete."""
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
+
+
+def remove_leftovers(path):
+    """Remove what writers of this file left behind that were killed; none may be at work."""
+    name = re.compile(re.escape(f".{path.name[:200]}.") + r"[0-9a-f]{8}\.tmp")
+    for entry in list(os.scandir(path.parent)):
+        if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def _header_bytes(header, arrays):

@@ -170,7 +170,6 @@ def _check_splits(nodes, mapper):
     feature = inner["feature"]
     categorical = mapper.is_categorical[feature] > 0
     require(((inner["bitset"] >= 0) == categorical).all(), "subsets where features are categorical")
-    require((inner["missing_left"] <= 1).all(), "0 or 1 in 'nodes/missing_left'")
     require((inner["missing_bin"] == mapper.n_bins_[feature]).all(), "missing values in a last bin")
 
 

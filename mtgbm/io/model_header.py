@@ -8,6 +8,7 @@
                  "categories": [[2, ["AA", "DL", "UA"]]]}
     "bins": {"max_bin": 255, "subsample": 200000}
     "curves": [["validation", "late:logloss", 50], ...]    lengths of the parts of array "curves"
+    "distilled": [["late", 25]]    tasks with soft targets, rounds before; not in older files
     "parameters": {"n_estimators": 100, ...}
 
 ``named`` says whether Y was a table with names of its own, ``best_round`` how many trees a task
@@ -15,7 +16,6 @@ keeps, ``subsample`` how many rows the bins were made of. Fields beyond these ar
 """
 
 import math
-from itertools import pairwise
 from reprlib import repr as short
 
 import numpy as np
@@ -52,6 +52,7 @@ def describe(estimator):
             for part, curves in estimator.evals_result_.items()
             for key, curve in curves.items()
         ],
+        "distilled": [[name, rounds] for name, rounds in estimator.distilled_rounds_.items()],
         "parameters": {
             name: to_json(value, f"parameter {name}") for name, value in parameters.items()
         },
@@ -191,17 +192,31 @@ def _read_categories(pair):
     position = typed(pair[0], int, where="the position of a categorical feature")
     categories = typed(pair[1], list, where=f"the categories of feature {position}")
     sound = all(type(category) in (bool, int, float, str) for category in categories)
-    keys = [(isinstance(category, str), category) for category in categories] if sound else []
-    if not (sound and all(a < b for a, b in pairwise(keys)) and _all_finite(categories)):
+    if not (sound and len(set(categories)) == len(categories) and _all_finite(categories)):
         raise corrupt(
-            "expected numbers, then texts, in ascending order as categories of feature "
-            f"{position}, found {short(categories)}"
+            f"expected distinct numbers and texts as categories of feature {position}, found "
+            f"{short(categories)}"
         )
     return position, categories
 
 
 def _all_finite(categories):
     return all(math.isfinite(value) for value in categories if isinstance(value, float))
+
+
+def distilled_from_header(header, task_names):
+    """The attribute `distilled_rounds_`, empty for a file from before there was one."""
+    if "distilled" not in header:
+        return {}
+    rounds = {}
+    for entry in list_of(header, "distilled", list):
+        if list(map(type, entry)) != [str, int] or not 0 <= entry[1] < 2**31:
+            raise corrupt(f"expected name and rounds of a distilled task, found {short(entry)}")
+        name, n_rounds = entry
+        if name not in task_names or name in rounds:
+            raise corrupt(f"expected distinct names of distilled tasks, found {short(name)}")
+        rounds[name] = n_rounds
+    return rounds
 
 
 def curves_from_header(header, values):

@@ -169,6 +169,17 @@ def test_categories_of_an_array_are_named_by_position(coloured, make_model):
     assert_array_equal(model.predict_proba(unseen), model.predict_proba(missing))
 
 
+@pytest.mark.filterwarnings("ignore:X has feature names")
+def test_categories_of_an_array_are_numbers_in_a_frame_too(coloured, make_model):
+    colour, noise, Y = coloured
+    X = np.column_stack([np.unique(colour, return_inverse=True)[1] * 10, noise])
+    model = make_model(categorical_feature=[0]).fit(X, Y)
+    for frame in (pd.DataFrame(X), pl.DataFrame(X)):
+        assert_array_equal(model.predict_proba(frame), model.predict_proba(X))
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        model.predict_proba(as_pandas(colour, noise))
+
+
 def test_position_and_name_are_the_same_column(coloured, make_model):
     colour, noise, Y = coloured
     X = pd.DataFrame({"noise": noise, "colour": colour})

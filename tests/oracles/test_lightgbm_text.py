@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mtgbm import MultiTaskLGBMClassifier
+from mtgbm import MultiTaskLGBMClassifier, load_model
 from mtgbm.io.lightgbm_text import (
     LightGBMFormatError,
     from_lightgbm,
@@ -281,7 +281,7 @@ def test_a_classifier_of_lightgbm_with_text_labels(train, rows):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
-def test_a_frame_model_of_lightgbm(train):
+def test_a_frame_model_of_lightgbm(train, tmp_path):
     frame, other = make_frame(train), make_frame(make_rows(500, 3))
     names = {name: f"column {number}" for number, name in enumerate(frame)}
     frame, other = frame.rename(columns=names), other.rename(columns=names)
@@ -292,6 +292,9 @@ def test_a_frame_model_of_lightgbm(train):
     other = other.rename(columns=lambda name: name.replace(" ", "_"))
     assert booster.feature_name() == list(other)
     assert_array_equal(taken.raw_predict(other)[:, 0], booster.predict(other, raw_score=True))
+    taken.save_model(tmp_path / "taken.mtgbm")  # whose categories are in another order
+    loaded = load_model(tmp_path / "taken.mtgbm")
+    assert_array_equal(loaded.raw_predict(other), taken.raw_predict(other))
 
 
 def test_a_constant_categorical_column_of_a_frame(train):

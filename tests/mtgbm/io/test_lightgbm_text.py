@@ -140,7 +140,7 @@ def assert_same(loaded, model, X):
     assert loaded.task_names_ == model.task_names_
     assert loaded.best_iteration_per_task_ == model.best_iteration_per_task_
     assert repr(loaded.evals_result_) == repr(model.evals_result_)
-    assert_array_equal(loaded.weights_history_, model.weights_history_, strict=True)
+    assert_array_equal(loaded.weight_evolution_, model.weight_evolution_, strict=True)
     assert_array_equal(loaded.forest_.base_score, model.forest_.base_score)
     assert len(loaded.forest_.trees) == len(model.forest_.trees)
     for found, expected in zip(loaded.forest_.trees, model.forest_.trees, strict=True):

@@ -186,7 +186,7 @@ def assert_same(loaded, model, X):
         assert getattr(loaded, name) == getattr(model, name)
     assert loaded.best_iteration_per_task_ == model.best_iteration_per_task_
     assert repr(loaded.evals_result_) == repr(model.evals_result_)  # nan is nan
-    assert_array_equal(loaded.weights_history_, model.weights_history_, strict=True)
+    assert_array_equal(loaded.weight_evolution_, model.weight_evolution_, strict=True)
     assert_same_trees(loaded.forest_, model.forest_)
 
 
