@@ -1,0 +1,1 @@
+"""Labels learned from text and tables together. So far: the text steps of :mod:`mtbert.text`."""
