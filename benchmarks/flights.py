@@ -18,42 +18,32 @@ import argparse
 import numpy as np
 
 from benchmarks.measure import print_table, timed, write_json
-from mtgbm import MultiTaskLGBMClassifier, RiskTableEncoder
+from benchmarks.parts import cut_rows, encode_parts, labelled
+from mtgbm import MultiTaskLGBMClassifier
 from mtgbm.datasets import load_flights
 from mtgbm.metrics import log_loss, roc_auc
 
 PATIENCE = 30
+#: How the joint model stops.
+STOPPING = {
+    "early_stopping_rounds": PATIENCE,
+    "early_stopping_task": "mean",
+    "best_round_per_task": True,
+}
 #: A task may not lose more AUC than this.
 TOLERANCE = 0.002
 
 
-def split_rows(n_rows, seed):
-    """Training, validation and test rows."""
-    rows = np.random.default_rng(seed).permutation(n_rows)
-    return np.split(rows, [int(0.7 * n_rows), int(0.8 * n_rows)])
-
-
 def make_parts(data, target, seed):
     """Encoded features and labels of the three parts, as [(X, Y), ...]."""
-    train, *others = split_rows(len(data), seed)
-    encoder = RiskTableEncoder(random_state=seed)
-    tables = [encoder.fit_transform(data.iloc[train], target.iloc[train])]
-    tables += [encoder.transform(data.iloc[rows]) for rows in others]
-    return [
-        (np.asarray(table, dtype=np.float32), target.iloc[rows].to_numpy())
-        for table, rows in zip(tables, (train, *others), strict=True)
-    ]
+    ends = [int(share * len(data)) for share in (0.7, 0.8, 1)]
+    return encode_parts(data, target, cut_rows(len(data), ends, seed), seed)
 
 
 def fit_joint(parts, shared):
     """One model of all tasks: test probabilities, rounds of each task, seconds."""
     (X, Y), (X_val, Y_val), (X_test, _) = parts
-    model = MultiTaskLGBMClassifier(
-        **shared,
-        early_stopping_rounds=PATIENCE,
-        early_stopping_task="mean",
-        best_round_per_task=True,
-    )
+    model = MultiTaskLGBMClassifier(**{**STOPPING, **shared})
     seconds = timed(model.fit, X, Y, X_val=X_val, y_val=Y_val)[1]
     return model.predict_proba(X_test), list(model.best_iteration_per_task_.values()), seconds
 
@@ -68,11 +58,6 @@ def fit_dedicated(parts, shared):
         rounds.append(model.best_iteration_)
         total += seconds
     return np.column_stack(columns), rounds, total
-
-
-def labelled(X, Y, task):
-    known = ~np.isnan(Y[:, task])
-    return X[known], Y[known, task]
 
 
 def fit_lightgbm(train, validation, shared):

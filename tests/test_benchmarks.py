@@ -21,7 +21,7 @@ def run(module, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["flights", "peers", "kernels", "explain"])
+@pytest.mark.parametrize("module", ["flights", "peers", "kernels", "explain", "formats"])
 def test_help_says_how_to_run_it(module):
     assert f"python -m benchmarks.{module} " in run(module, "--help")
 
@@ -154,6 +154,17 @@ def test_explain(tmp_path):
     for rows in ("30", "60"):
         assert f"{ours['microseconds'][rows]:.1f}" in printed
         assert f"{ours['microseconds'][rows] / theirs['microseconds'][rows]:.3f}" in printed
+
+
+def test_formats(tmp_path):
+    file = tmp_path / "formats.json"
+    printed = run("formats", "--rows", 200, "--json", file)
+    results = json.loads(file.read_text())
+    assert len(results) == 5
+    for name, found in results.items():
+        assert f"\n{name}  " in printed
+        assert found["native file"] == found["LightGBM text"] == 0
+        assert max(found.values()) < 1e-6
 
 
 def test_peak_memory_is_that_of_the_block_alone():
