@@ -4,7 +4,6 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from mtgbm.labels import MISSING
-from mtgbm.validation import take_rows
 
 
 def row_weights(sample_weight, task_weight, shape):
@@ -68,11 +67,20 @@ def _check_task_weight(task_weight, shape):
     return weights
 
 
-def without_weightless_rows(matrix, labels, weights):
-    """Leave out what weighs nothing, which must not count in any way: rows, and single labels."""
+def without_weightless_rows(table):
+    """Leave out what weighs nothing, which must not count in any way: rows, and single labels.
+
+    Parameters
+    ----------
+    table : LabelledRows
+
+    Returns
+    -------
+    LabelledRows
+    """
+    weights = table.weights
     if weights is None:
-        return matrix, labels, weights
-    labels = np.where(weights > 0, labels, np.int16(MISSING))
-    if weights.any(axis=1).all():
-        return matrix, labels, weights
-    return take_rows(matrix, labels, weights, np.flatnonzero(weights.any(axis=1)))
+        return table
+    table = table._replace(labels=np.where(weights > 0, table.labels, np.int16(MISSING)))
+    counts = weights.any(axis=1)
+    return table if counts.all() else table.take(np.flatnonzero(counts))

@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from scipy import sparse
 from sklearn.model_selection import train_test_split
 
 from mtgbm.labels import MISSING
@@ -94,28 +93,28 @@ def check_decidable(scores, weights, task_names, metric):
             )
 
 
-def hold_out(X, labels, weights, fraction, main_task, seed):
+def hold_out(table, fraction, main_task, seed):
     """Split rows at random, stratified by the main task's labels, missing ones included.
+
+    Parameters
+    ----------
+    table : LabelledRows
+    fraction : float
+        Share of the rows that is held out.
+    main_task : int
+    seed : int
 
     Returns
     -------
-    training, validation : tuple of (X, labels, weights)
+    training, validation : LabelledRows
     """
-    strata = labels[:, main_task]
+    strata = table.labels[:, main_task]
     counts = np.unique(strata, return_counts=True)[1]
-    rows = np.arange(len(labels))
+    rows = np.arange(len(strata))
     train, held = train_test_split(
         rows,
         test_size=fraction,
         random_state=seed,
         stratify=strata if counts.min() > 1 and len(rows) * fraction >= len(counts) else None,
     )
-    return take_rows(X, labels, weights, np.sort(train)), take_rows(
-        X, labels, weights, np.sort(held)
-    )
-
-
-def take_rows(X, labels, weights, rows):
-    """Some rows of a labelled table."""
-    X = X[rows] if sparse.issparse(X) else np.take(X, rows, axis=0)
-    return X, labels[rows], None if weights is None else weights[rows]
+    return table.take(np.sort(train)), table.take(np.sort(held))

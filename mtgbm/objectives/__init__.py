@@ -11,8 +11,10 @@ matrix (its outputs), and offers
     The link: scores to probabilities, same shape.
 ``losses(raw, labels, weights)``
     Mean loss of each of its tasks over the rows labelled for it.
+``targets(task, labels)`` and ``label_weights(task, labels, weights)``
+    y and w of the gradients w (p - y) of one task, from which distillation makes soft targets.
 
-A new kind of task, say regression, is one more file with these four and one more line in
+A new kind of task, say regression, is one more file with these and one more line in
 `TaskObjectives._build`. Labels are int16, -1 where missing; weights are None or float32, a column
 per task; scores are float64 in C order.
 """

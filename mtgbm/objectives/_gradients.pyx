@@ -307,6 +307,37 @@ def multiclass_gradients(
                      &vectors[i, n_outputs + first_output])
 
 
+cdef void _correct_block(
+    const float *column, Py_ssize_t n, float *vectors, Py_ssize_t lanes,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        vectors[i * lanes] += column[i]
+
+
+def add_corrections(
+    const float[:, ::1] columns,       # IN (n_columns, n_rows) what to add
+    const int32_t[::1] outputs,        # IN (n_columns,) to the gradients of these outputs
+    float[:, ::1] vectors,             # IN and OUT (n_rows, lanes), lanes `outputs`
+    int n_threads,
+):
+    """Add what soft targets change: one number for each row and output, the same in every round.
+
+    Some rows at a time, so that their vectors come from memory once for all columns.
+    """
+    cdef:
+        Py_ssize_t n_rows = vectors.shape[0], lanes = vectors.shape[1], block, first, n
+        Py_ssize_t n_blocks = (n_rows + BLOCK_SCORES - 1) // BLOCK_SCORES
+        int n_columns = columns.shape[0], j
+    if n_columns == 0:
+        return
+    for block in prange(n_blocks, nogil=True, schedule="static", num_threads=n_threads):
+        first = block * BLOCK_SCORES
+        n = min(<Py_ssize_t> BLOCK_SCORES, n_rows - first)
+        for j in range(n_columns):
+            _correct_block(&columns[j, first], n, &vectors[first, outputs[j]], lanes)
+
+
 def exp_blockwise(const double[::1] x):
     """exp of every element by the kernel's own polynomial, for its tests."""
     cdef:

@@ -33,7 +33,7 @@ class BinaryObjective:
         """The log odds of the weighted share of positives, a task without labels 0."""
         odds = []
         for task in self.tasks:
-            weight = self._weight(task, labels, weights)
+            weight = self.label_weights(task, labels, weights)
             total, positive = weight.sum(), weight[labels[:, task] > 0].sum()
             share = positive / total if total > 0 else 0.5
             share = np.clip(share, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
@@ -66,7 +66,12 @@ class BinaryObjective:
             losses.append(average(loss, None if weights is None else weights[known, task]))
         return np.array(losses)
 
-    def _weight(self, task, labels, weights):
+    def targets(self, task, labels):
+        """What the probabilities of a task should be: its labels, (n_rows, 1)."""
+        return labels[:, [task]].astype(np.float64)
+
+    def label_weights(self, task, labels, weights):
+        """What each label of a task counts in its gradient: (n_rows,), 0 where it is missing."""
         label = labels[:, task]
         weight = np.where(label >= 0, 1.0 if weights is None else weights[:, task], 0.0)
         return weight * np.where(label > 0, self.positive_weights[task], 1.0)

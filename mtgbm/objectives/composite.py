@@ -52,6 +52,10 @@ class TaskObjectives:
             if task.kind == "multiclass":
                 yield MulticlassObjective(number, self.outputs_of_task[number])
 
+    def of_task(self, task):
+        """The objective that covers a task."""
+        return next(part for part in self._parts if task in part.tasks)
+
     def base_scores(self, labels, weights):
         scores = np.zeros(self.n_outputs)
         for part in self._parts:

@@ -35,6 +35,15 @@ class MulticlassObjective:
             return np.zeros(len(self.outputs))
         return np.log(np.maximum(totals / totals.sum(), LEAST_PROBABILITY))
 
+    def targets(self, task, labels):
+        """What the probabilities should be: 1 for the class of the label, (n_rows, n_classes)."""
+        return (labels[:, [task]] == np.arange(len(self.outputs))).astype(np.float64)
+
+    def label_weights(self, task, labels, weights):
+        """What each label counts in the gradients: (n_rows,), 0 where it is missing."""
+        weight = 1.0 if weights is None else weights[:, task].astype(np.float64)
+        return np.where(labels[:, task] >= 0, weight, 0.0)
+
     def gradients(self, raw, labels, weights, vectors, n_threads):
         _gradients.multiclass_gradients(
             raw,

@@ -1,10 +1,11 @@
 """The same weights in every round."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
+
+from mtgbm.weighting.base import Weighting
 
 
-class FixedWeighting(BaseEstimator):
+class FixedWeighting(Weighting):
     """One weight for the main task and one, or one each, for the others.
 
     Parameters
@@ -57,8 +58,14 @@ class FixedWeighting(BaseEstimator):
             )
         return weights
 
+    def check(self, tasks, main_task):
+        """Raise as `resolve` does."""
+        self.resolve(len(tasks), main_task)
+
+    def start(self, round):
+        """Compute the weights of all rounds."""
+        self._weights = self.resolve(len(round.tasks), round.main_task)
+
     def weights(self, round):
-        """The weights of this round's split search; see the package for the protocol."""
-        if round.number == 0:
-            self._weights = self.resolve(len(round.tasks), round.main_task)
+        """The same weights in every round."""
         return self._weights
