@@ -11,16 +11,19 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.calibration import CalibrationDisplay
 
 from mtgbm import MultiTaskLGBMClassifier, RiskTableEncoder
 from mtgbm.datasets import load_flights
 from mtgbm.metrics import roc_auc, task_report
 from mtgbm.plotting import (
+    MultiTaskCalibrationDisplay,
     MultiTaskPrecisionRecallDisplay,
     MultiTaskRocDisplay,
+    TaskAffinityDisplay,
     TaskImportanceDisplay,
     TrainingCurvesDisplay,
+    TreeDisplay,
+    WeightEvolutionDisplay,
 )
 
 OUT = Path(os.environ.get("OUT", "out"))
@@ -82,14 +85,34 @@ save(TaskImportanceDisplay.from_estimator(model, "gain", max_features=15).figure
 # ## Calibration: do flights given 30 % come late in 30 of 100 cases?
 
 # %%
-figure, ax = plt.subplots(figsize=(6, 6), layout="constrained")
-for task, probability in zip(model.task_names_, model.predict_proba(X_later).T, strict=True):
-    known = Y_later[task].notna().to_numpy()
-    CalibrationDisplay.from_predictions(
-        Y_later[task][known], probability[known], n_bins=8, strategy="quantile", name=task, ax=ax
-    )
-ax.set(xlim=(0, 0.6), ylim=(0, 0.6))
-save(figure, "calibration")
+calibration = MultiTaskCalibrationDisplay.from_estimator(model, X_later, Y_later, n_bins=8)
+save(calibration.figure_, "calibration")
+
+# %% [markdown]
+# ## A tree: one structure, a value for every task in each leaf
+#
+# Where the drawing is cut, a frame shows the mean of the leaves below. `to_dot` writes the whole
+# tree for Graphviz.
+
+# %%
+tree = TreeDisplay.from_estimator(model, tree_index=0, max_depth=3)
+save(tree.figure_, "tree")
+(OUT / "tree.dot").write_text(tree.to_dot())
+
+# %% [markdown]
+# ## Weights: how much each task has to say about the trees, round by round
+
+# %%
+save(WeightEvolutionDisplay.from_estimator(model).figure_, "weights")
+
+# %% [markdown]
+# ## Affinity: which tasks want the same of the trees
+#
+# Any other matrix, the correlations of labels say, is drawn by
+# `TaskAffinityDisplay(matrix, task_names).plot()`.
+
+# %%
+save(TaskAffinityDisplay.from_estimator(model).figure_, "affinity")
 
 # %% [markdown]
 # ## Rounds: AUC after each of them, from one pass over the trees

@@ -21,6 +21,13 @@ class Callback:
     def on_train_end(self, round):
         """After the last round, early or not."""
 
+    def get_state(self):
+        """Return what later rounds depend on, as a dict that JSON can hold."""
+        return {}
+
+    def set_state(self, state):
+        """Go on from a dict of `get_state`, after `on_train_begin`."""
+
 
 class History(Callback):
     """Keeps the score of every task after every round.
@@ -31,7 +38,6 @@ class History(Callback):
         ``scorer(raw, labels, weights) -> ndarray of shape (n_tasks,)``.
     metric : str
         Its name, used in the keys of `results_`.
-    training_weights : ndarray of shape (n_rows, n_tasks) or None
     training : bool
         Whether the training rows are scored too.
     results : dict or None
@@ -45,29 +51,37 @@ class History(Callback):
         What the split search of each round used.
     """
 
-    def __init__(
-        self, scorer, metric, training_weights=None, *, training=False, results=None, weights=()
-    ):
+    def __init__(self, scorer, metric, *, training=False, results=None, weights=()):
         self.scorer = scorer
         self.metric = metric
-        self.training_weights = training_weights
         self.training = training
         self.results_ = results or {}
         self.weights_ = list(weights)
 
+    def on_train_begin(self, round):
+        """Let the round know the curves of an earlier fit."""
+        round.score_sign = self.scorer.sign
+        round.scores.extend(self.validation_scores())
+
     def on_round_end(self, round):
         self.weights_.append(round.weights)
         if self.training:
-            self._record("training", round, round.raw, round.labels, self.training_weights)
+            self._record("training", round.tasks, round.raw, round.training)
         if round.validation is not None:
-            table = round.validation
-            self._record("validation", round, round.validation_raw, table.labels, table.weights)
+            scores = self._record("validation", round.tasks, round.validation_raw, round.validation)
+            round.scores.append(scores)
         return False
 
-    def _record(self, part, round, raw, labels, weights):
+    def _record(self, part, tasks, raw, table):
+        scores = self.scorer(raw, table.labels, table.weights)
         curves = self.results_.setdefault(part, {})
-        for task, score in zip(round.tasks, self.scorer(raw, labels, weights), strict=True):
+        for task, score in zip(tasks, scores, strict=True):
             curves.setdefault(f"{task.name}:{self.metric}", []).append(float(score))
+        return scores
+
+    def weight_evolution(self, n_tasks):
+        """The weights of all rounds so far: float64 (n_rounds, n_tasks)."""
+        return np.array(self.weights_, dtype=np.float64).reshape(-1, n_tasks)
 
     def validation_scores(self):
         """Scores of all rounds so far: (n_rounds, n_tasks), (0, 0) before the first."""
@@ -79,29 +93,24 @@ class History(Callback):
 class EarlyStopping(Callback):
     """Ends the training when a fixed combination of the validation scores stops improving.
 
-    The combination has the same weights in every round, so that like is compared with like.
+    Comes after the `History` that tells the round its scores, in the list of callbacks. The
+    combination has the same weights in every round, so that like is compared with like.
 
     Parameters
     ----------
-    history : History
-        Must come before this one in the list of callbacks.
     patience : int
         Rounds without improvement after which to stop.
     task_weights : ndarray of shape (n_tasks,)
         Weights of the combination; tasks of weight 0 do not count.
-    sign : {1, -1}
-        1 if larger scores are better.
     per_task : bool
         Wait until no task with a weight has improved for `patience` rounds, not only the mean.
     min_delta : float
         An improvement must be larger than this.
     """
 
-    def __init__(self, history, patience, task_weights, sign, *, per_task=False, min_delta=0.0):
-        self.history = history
+    def __init__(self, patience, task_weights, *, per_task=False, min_delta=0.0):
         self.patience = patience
         self.task_weights = task_weights
-        self.sign = sign
         self.per_task = per_task
         self.min_delta = min_delta
 
@@ -110,14 +119,14 @@ class EarlyStopping(Callback):
         n_curves = 1 + len(self.task_weights)
         self._best = np.full(n_curves, -np.inf)
         self._best_round = np.zeros(n_curves, dtype=int)
-        earlier = self.history.validation_scores()
+        earlier = round.scores
         # Rounds of an earlier fit without validation rows count, though they have no score.
         self._n_rounds = len(round.forest.trees) - len(earlier)
         for scores in earlier:
-            self._observe(scores)
+            self._observe(round.score_sign * scores)
 
     def on_round_end(self, round):
-        self._observe(self.history.validation_scores()[-1])
+        self._observe(round.score_sign * round.scores[-1])
         watched = np.append(True, (self.task_weights > 0) & self.per_task)
         return self._n_rounds - self._best_round[watched].max() >= self.patience
 
@@ -126,10 +135,28 @@ class EarlyStopping(Callback):
         self._n_rounds += 1
         counted = self.task_weights > 0
         combined = scores[counted] @ self.task_weights[counted]
-        curves = self.sign * np.append(combined, scores)
+        curves = np.append(combined, scores)
         better = curves > self._best + self.min_delta
         self._best[better] = curves[better]
         self._best_round[better] = self._n_rounds
+
+    def get_state(self):
+        """Return the best of each curve, larger being better, and the rounds since it.
+
+        The combination comes first, then the tasks.
+        """
+        return {
+            "n_rounds": self._n_rounds,
+            "best_scores": self._best.tolist(),
+            "best_rounds": self._best_round.tolist(),
+            "rounds_without_improvement": (self._n_rounds - self._best_round).tolist(),
+        }
+
+    def set_state(self, state):
+        """Go on from a dict of `get_state`."""
+        self._n_rounds = state["n_rounds"]
+        self._best = np.array(state["best_scores"], dtype=np.float64)
+        self._best_round = np.array(state["best_rounds"], dtype=int)
 
     def best_rounds(self):
         """Number of rounds to keep: of the combination, and of each task (its own best).
@@ -161,7 +188,9 @@ class Progress(Callback):
         except ImportError:
             self._bar = None
         else:
-            self._bar = tqdm(total=self.n_rounds, unit="round", file=self.file)
+            self._bar = tqdm(
+                total=self.n_rounds, initial=round.number, unit="round", file=self.file
+            )
 
     def on_round_end(self, round):
         text = self._score(round)

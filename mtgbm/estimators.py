@@ -9,15 +9,27 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtgbm import explanation, model_state
+from mtgbm.checkpoint import open_checkpoint
+from mtgbm.continuation import (
+    TaskColumns,
+    check_any_label,
+    of_partial_fit,
+    of_warm_start,
+    validation_labels,
+)
+from mtgbm.diagnostics import task_affinity
 from mtgbm.engine.threads import effective_n_threads, threads_for_jobs
 from mtgbm.features import FeatureReader
 from mtgbm.io.lightgbm_text import to_lightgbm
 from mtgbm.io.native import save_model
+from mtgbm.io.onnx import to_onnx
 from mtgbm.io.tree_table import trees_to_dataframe
+from mtgbm.labelled_rows import LabelledRows
 from mtgbm.labels import LabelEncoder, check_tasks
 from mtgbm.parameters import check_parameters, choose, find_task
 from mtgbm.sample_weights import row_weights, without_weightless_rows
 from mtgbm.sklearn_callbacks import CallbackSupportMixin, with_callbacks
+from mtgbm.task_hierarchy import TaskHierarchy
 from mtgbm.training import Training
 from mtgbm.validation import hold_out
 
@@ -83,9 +95,17 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     max_cat_threshold, max_cat_to_onehot, min_data_per_group : int, default=32, 4, 100
         Most categories on the left side, features with so few are split one against the rest,
         fewest rows between two candidate subsets.
-    weighting : "fixed" or weighting object, default="fixed"
-        How much each task has to say about the structure; see :mod:`mtgbm.weighting`. Leaf values
-        do not depend on it.
+    weighting : None, str or Weighting, default="fixed"
+        How much each task has to say about the structure of the trees; leaf values do not depend
+        on it. One of the objects of :mod:`mtgbm.weighting`, or its name: "fixed" (None means the
+        same), "adaptive" (or "auto_weight"), "adaptive_kd" (or "auto_weight_KD": with
+        ``distillation="self"`` unless another is given), "inverse_distance", "affinity",
+        "uncertainty", "focus", or "auto": the best that was measured, at present "fixed".
+    distillation : None, "self", "main_task" or distillation object, default=None
+        Whether tasks learn from soft targets too: a task that stops improving from its own best
+        round or from the main task, or any from a teacher; see
+        :class:`mtgbm.weighting.SelfDistillation`, :class:`mtgbm.weighting.MainTaskDistillation`
+        and :class:`mtgbm.weighting.TeacherDistillation`. Scores are always those of the labels.
     split_criterion : {"gain_sum", "gradient_sum"}, default="gain_sum"
         Add up the tasks' weighted gains, or take the gain of their weighted gradients (MT-GBM).
     sketch_outputs : int, None or "auto", default="auto"
@@ -94,6 +114,10 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         values are those of all outputs always.
     main_task : int or str, default=0
         Position or name of the task that weightings favour and early stopping watches.
+    task_hierarchy : dict, default=None
+        Child to parent, by name or position, where a positive child implies a positive parent:
+        ``{"late_60": "late_15"}``. Predictions then have P(child) <= P(parent), see
+        :class:`mtgbm.task_hierarchy.TaskHierarchy`; scores and training stay as they are.
     use_quantized_grad : bool, default=True
         Choose splits by integer gradients of up to 16 bits, which is up to twice as fast; leaf
         values always come from the gradients themselves. False: by float sums, as LightGBM does.
@@ -116,7 +140,15 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     importance_type : {"split", "gain"}, default="split"
         What `feature_importances_` holds.
     warm_start : bool, default=False
-        `fit` adds rounds to the model it finds, up to `n_estimators`.
+        `fit` adds rounds to the model it finds, up to `n_estimators`; Y may have new tasks after
+        the old ones.
+    checkpoint_path : str or path-like, default=None
+        A file in which `fit` keeps its state, and from which it goes on, to the same model as
+        without an interruption, if the file is there and of the same data and parameters
+        (`n_estimators` may be larger). Each fit needs a file of its own; `partial_fit` of a fitted
+        model writes none.
+    checkpoint_interval : int, default=10
+        Write it after every so many rounds, and at the end.
     random_state : int, RandomState or None, default=None
     n_jobs : int or None, default=None
         Threads; None and -1 mean all cores that joblib and OpenMP allow.
@@ -136,9 +168,12 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         Rounds kept.
     best_iteration_per_task_ : dict
         Rounds kept for each task.
+    distilled_rounds_ : dict
+        Name of each distilled task: how many rounds had learned from its labels alone when it got
+        soft targets, 0 if it had them from the start. Early stopping may keep fewer.
     evals_result_ : dict
         ``{"validation": {"<task>:<metric>": [one value a round]}}``, also "training" if tracked.
-    weights_history_ : ndarray of shape (n_rounds, n_tasks)
+    weight_evolution_ : ndarray of shape (n_rounds, n_tasks)
         The weights of each round's split search.
     forest_ : Forest
         The trees.
@@ -192,9 +227,11 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         max_cat_to_onehot=4,
         min_data_per_group=100,
         weighting="fixed",
+        distillation=None,
         split_criterion="gain_sum",
         sketch_outputs="auto",
         main_task=0,
+        task_hierarchy=None,
         use_quantized_grad=True,
         early_stopping_rounds=None,
         early_stopping_task=None,
@@ -205,6 +242,8 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         track_training_score=False,
         importance_type="split",
         warm_start=False,
+        checkpoint_path=None,
+        checkpoint_interval=10,
         random_state=None,
         n_jobs=None,
         verbose=0,
@@ -234,9 +273,11 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         self.max_cat_to_onehot = max_cat_to_onehot
         self.min_data_per_group = min_data_per_group
         self.weighting = weighting
+        self.distillation = distillation
         self.split_criterion = split_criterion
         self.sketch_outputs = sketch_outputs
         self.main_task = main_task
+        self.task_hierarchy = task_hierarchy
         self.use_quantized_grad = use_quantized_grad
         self.early_stopping_rounds = early_stopping_rounds
         self.early_stopping_task = early_stopping_task
@@ -247,6 +288,8 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         self.track_training_score = track_training_score
         self.importance_type = importance_type
         self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_interval = checkpoint_interval
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -305,21 +348,122 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         """
         Y = self._one_target(Y, y)
         self._check(X_val, y_val)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        return self._fit(X, Y, sample_weight, X_val, y_val, label_mask, task_weight)
+
+    @with_callbacks
+    def partial_fit(
+        self,
+        X,
+        Y=None,
+        sample_weight=None,
+        *,
+        y=None,
+        classes=None,
+        X_val=None,
+        y_val=None,
+        label_mask=None,
+        task_weight=None,
+    ):
+        """Add `n_estimators` rounds that learn from these rows alone, and tasks if Y has new ones.
+
+        The first call is `fit`. Later ones keep trees, bins and categories; categories that were
+        not seen in the first call count as missing. Learn a few rounds of a small learning rate
+        from each part of the data: no tree is forgotten, but the last parts have the last word.
+
+        Columns of a DataFrame are matched with the tasks by name, those of an array by position.
+        Tasks without a column are not labelled here, and learn nothing. Columns beyond the known
+        tasks become new tasks: their score starts from the share of positives in these rows, and
+        the trees that are there already say nothing about them. A DataFrame in the first call
+        therefore needs two columns at least: one is a 1-d y, to which no tasks can be added.
+
+        Parameters
+        ----------
+        X, Y, sample_weight, y, X_val, y_val, label_mask, task_weight
+            As in `fit`.
+        classes : array-like, or list of one array-like for each task, optional
+            All classes, in the first call, if its Y does not hold them all.
+
+        Returns
+        -------
+        self
+            `evals_result_` holds the rounds of this call. Only the first call writes checkpoints.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; for a label of a class that the first call did not know, or no label at all.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from mtgbm import MultiTaskLGBMClassifier
+        >>> X = np.random.default_rng(0).normal(size=(600, 3))
+        >>> Y = pd.DataFrame({"view": X[:, 0] > -1, "click": X[:, 0] > 0, "buy": X[:, 0] > 1})
+        >>> model = MultiTaskLGBMClassifier(n_estimators=10)
+        >>> model.partial_fit(X[:300], Y[["view", "click"]][:300]).task_names_
+        ['view', 'click']
+        >>> model.partial_fit(X[300:], Y[300:]).task_names_
+        ['view', 'click', 'buy']
+        >>> model.best_iteration_
+        20
+        """
+        Y = self._one_target(Y, y)
+        self._check(X_val, y_val)
+        if hasattr(self, "forest_"):
+            return self._continue(X, Y, sample_weight, X_val, y_val, label_mask, task_weight)
+        return self._fit(X, Y, sample_weight, X_val, y_val, label_mask, task_weight, classes)
+
+    def _fit(self, X, Y, sample_weight, X_val, y_val, label_mask, task_weight, classes=None):
+        """Start anew, or from what `warm_start` finds."""
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        checkpoint = open_checkpoint(self, int(seed))
+        rng = np.random.default_rng(seed if checkpoint is None else checkpoint.seed)
         reader = FeatureReader(self.categorical_feature)
         encoder = LabelEncoder(self.objective)
         matrix = reader.fit_transform(self, X)
-        labels = encoder.fit_transform(Y, label_mask)
-        check_consistent_length(matrix, labels)
-        weights = row_weights(sample_weight, task_weight, labels.shape)
-        training = without_weightless_rows(matrix, labels, weights)
+        labels = encoder.fit_transform(Y, label_mask, classes)
+        training = _learnable_rows(matrix, labels, sample_weight, task_weight)
+        before = of_warm_start(self, reader, encoder)
         training, validation = self._split(training, reader, encoder, X_val, y_val, rng)
-        constant = check_tasks(training[1], encoder.tasks_)
-        session = Training(self, reader, encoder, constant, rng)
+        constant = check_tasks(training.labels, encoder.tasks_)
+        self._warn_of_contradictions(training.labels, encoder.tasks_)
+        session = Training(self, reader, encoder, constant, rng, checkpoint, before)
+        return self._run(session, training, validation, X, Y)
+
+    def _continue(self, X, Y, sample_weight, X_val, y_val, label_mask, task_weight):
+        """Go on from the fitted model with other rows."""
+        n_old = self.n_tasks_
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        # The same draws in each call would show it the same few features.
+        rng = np.random.default_rng([seed, len(self.forest_.trees)])
+        columns = TaskColumns(self._encoder, Y)
+        columns.warn_of_missing()
+        spread = columns.spread(Y, np.nan)
+        encoder = columns.encoder(spread, self.objective)
+        matrix = self._reader.transform(self, X)
+        labels = encoder.transform(spread, columns.spread(label_mask, False))
+        check_any_label(labels)
+        weights = columns.spread(task_weight, 1.0)
+        training = _learnable_rows(matrix, labels, sample_weight, weights)
+        y_val = validation_labels(encoder, y_val)
+        training, validation = self._split(training, self._reader, encoder, X_val, y_val, rng)
+        constant = np.zeros(len(encoder.tasks_), dtype=bool)
+        constant[n_old:] = check_tasks(training.labels[:, n_old:], encoder.tasks_[n_old:])
+        self._warn_of_contradictions(training.labels, encoder.tasks_)
+        before = of_partial_fit(self)
+        session = Training(self, self._reader, encoder, constant, rng, before=before)
+        return self._run(session, training, validation, X, Y)
+
+    def _run(self, session, training, validation, X, Y):
         session.run(training, validation, {"X": X, "y": Y})
         for name, value in session.fitted_attributes().items():
             setattr(self, name, value)
         return self
+
+    def _warn_of_contradictions(self, labels, tasks):
+        if self.task_hierarchy is not None:
+            TaskHierarchy(self.task_hierarchy, tasks).warn_of_contradictions(labels)
 
     def _one_target(self, Y, y):
         if Y is not None and y is not None:
@@ -339,15 +483,15 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
             raise ValueError("best_round_per_task needs early_stopping_rounds; set it, to 50 say.")
 
     def _split(self, training, reader, encoder, X_val, y_val, rng):
-        """Training and validation rows as (matrix, labels, weights)."""
+        """Training and validation rows."""
         if X_val is not None:
             matrix, labels = reader.transform(self, X_val), encoder.transform(y_val)
             check_consistent_length(matrix, labels)
-            return training, (matrix, labels, None)
+            return training, LabelledRows(matrix, labels)
         if self.early_stopping_rounds is None:
             return training, None
         main = find_task("main_task", self.main_task, encoder.task_names_)
-        return hold_out(*training, self.validation_fraction, main, int(rng.integers(2**31)))
+        return hold_out(training, self.validation_fraction, main, int(rng.integers(2**31)))
 
     def raw_predict(self, X):
         """Scores before the link, log odds for binary tasks.
@@ -412,6 +556,14 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         return threads_for_jobs(self.forest_.prediction_steps(n_rows), self.n_jobs)
 
     def _link(self, raw):
+        """Probability of each output, those of children not above those of their parents."""
+        probabilities = self._unrelated_probabilities(raw)
+        if self.task_hierarchy is not None:
+            hierarchy = TaskHierarchy(self.task_hierarchy, self._encoder.tasks_)
+            hierarchy.correct(probabilities, self._objective.outputs_of_task)
+        return probabilities
+
+    def _unrelated_probabilities(self, raw):
         """Probability of each output; many rows are shared out among the threads."""
         parts = -(-len(raw) // LINK_ROWS)
         if parts <= 1:
@@ -486,6 +638,15 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
             return self.forest_.split_counts()
         return self.forest_.importances("gain").sum(axis=0)
 
+    @property
+    def task_affinity_(self):
+        """How far tasks want the same of the trees: (n_tasks, n_tasks), from -1 to 1.
+
+        See :func:`mtgbm.diagnostics.task_affinity`.
+        """
+        check_is_fitted(self)
+        return task_affinity(self.forest_, self._objective.outputs_of_task)
+
     def pred_contrib(self, X):
         """What each feature contributes to each score: exact Shapley values of the trees.
 
@@ -512,6 +673,21 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         """The same model as a `lightgbm.Booster`; see `mtgbm.io.lightgbm_text.to_lightgbm`."""
         return to_lightgbm(self)
 
+    def to_onnx(self, path=None, *, dtype="float64"):
+        """Write the model as an ONNX file; see `mtgbm.io.onnx.to_onnx`, which takes pipelines too.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+        dtype : {"float64", "float32"}
+            Of the numbers in the inputs.
+
+        Returns
+        -------
+        onnx.ModelProto
+        """
+        return to_onnx(self, path, dtype=dtype)
+
     def trees_to_dataframe(self):
         """Every node of every tree as a row; see `mtgbm.io.tree_table.trees_to_dataframe`."""
         return trees_to_dataframe(self)
@@ -534,6 +710,13 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
 
     def __setstate__(self, state):
         super().__setstate__(model_state.check(state, type(self).__name__))
+
+
+def _learnable_rows(matrix, labels, sample_weight, task_weight):
+    """The rows, with their weights, that have any."""
+    check_consistent_length(matrix, labels)
+    weights = row_weights(sample_weight, task_weight, labels.shape)
+    return without_weightless_rows(LabelledRows(matrix, labels, weights, np.arange(len(labels))))
 
 
 def _both_classes(probabilities, n_classes):

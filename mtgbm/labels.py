@@ -37,7 +37,7 @@ class LabelEncoder:
     def __init__(self, objective=None):
         self.objective = objective
 
-    def fit_transform(self, Y, label_mask=None):
+    def fit_transform(self, Y, label_mask=None, classes=None):
         """Number the labels.
 
         Parameters
@@ -45,6 +45,8 @@ class LabelEncoder:
         Y : array-like of shape (n_rows,) or (n_rows, n_tasks)
         label_mask : array-like of bool of the shape of Y, optional
             False where the label is to be treated as missing.
+        classes : array-like, or list of array-like, optional
+            All classes of a 1-d Y, or of each task, where rows to come may hold others than Y.
 
         Returns
         -------
@@ -58,18 +60,58 @@ class LabelEncoder:
         check_distinct(self.task_names_, "Two tasks of Y share a name")
         columns = columns.reshape(len(columns), -1)
         masked = _apply_mask(columns, label_mask)
-        kinds = self._kinds(columns)
+        seen = list(columns.T) if classes is None else self._told(classes)
+        kinds = self._kinds(seen)
         self.classes_ = [
-            np.array([0, 1]) if kind == "binary" and not self.is_1d_ else _classes(column)
-            for kind, column in zip(kinds, columns.T, strict=True)
+            np.array([0, 1]) if kind == "binary" and not self.is_1d_ else _classes(labels)
+            for kind, labels in zip(kinds, seen, strict=True)
         ]
+        self._name_tasks(kinds)
+        return self._number(masked)
+
+    def _told(self, classes):
+        """The classes that the user gave, an array for each task."""
+        told = [classes] if self.is_1d_ else list(classes)
+        if len(told) != len(self.task_names_):
+            raise ValueError(
+                f"classes has {len(told)} entries, expected the classes of each of the tasks "
+                f"{', '.join(self.task_names_)}."
+            )
+        return [_plain(column_or_1d(labels)) for labels in told]
+
+    def _name_tasks(self, kinds):
         self.tasks_ = [
             Task(name, kind, max(2, len(classes)))
             for name, kind, classes in zip(self.task_names_, kinds, self.classes_, strict=True)
         ]
-        return self._number(masked)
 
-    def transform(self, Y):
+    def with_tasks(self, names, columns, objective):
+        """A copy that knows further tasks, after its own.
+
+        Parameters
+        ----------
+        names : list of str
+        columns : ndarray of shape (n_rows, n_new)
+            Their labels.
+        objective : None, str, list or dict
+            The kinds of all tasks; those of old ones do not change.
+
+        Returns
+        -------
+        LabelEncoder
+        """
+        wider = LabelEncoder(objective)
+        wider.is_1d_, wider._is_named = self.is_1d_, self._is_named
+        wider.task_names_ = [*self.task_names_, *names]
+        kinds = [task.kind for task in self.tasks_] + wider._kinds(None)[len(self.tasks_) :]
+        wider.classes_ = self.classes_ + [
+            np.array([0, 1]) if kind == "binary" else _classes(labels)
+            for kind, labels in zip(kinds[len(self.tasks_) :], columns.T, strict=True)
+        ]
+        wider._name_tasks(kinds)
+        return wider
+
+    def transform(self, Y, label_mask=None):
         """Number the labels of other rows, with the tasks and classes learned."""
         columns = self._columns(Y)
         columns = columns.reshape(len(columns), -1)
@@ -81,7 +123,7 @@ class LabelEncoder:
         names = task_names(Y, len(self.tasks_))
         if self._is_named and hasattr(Y, "columns") and names != self.task_names_:
             raise ValueError(f"y_val has the tasks {names}, expected {self.task_names_}.")
-        return self._number(columns)
+        return self._number(_apply_mask(columns, label_mask))
 
     def _columns(self, Y):
         """Y as an array, (n,) or (n, T) with T > 1; floats where labels may be missing."""
@@ -98,11 +140,12 @@ class LabelEncoder:
             input_name="Y",
         )
 
-    def _kinds(self, columns):
+    def _kinds(self, seen):
+        """The kind of each task; that of a 1-d Y may follow from the labels seen."""
         if not self.is_1d_:
             kinds = per_task("objective", self.objective, self.task_names_, "binary")
             return [choose("objective", kind, KINDS) for kind in kinds]
-        n_classes = len(_classes(columns[:, 0]))
+        n_classes = len(_classes(seen[0]))
         found = "multiclass" if n_classes > 2 else "binary"
         kind = found if self.objective is None else choose("objective", self.objective, KINDS)
         if kind == "binary" and n_classes > 2:
@@ -222,6 +265,6 @@ def check_tasks(numbers, tasks):
                 f"task {task.name!r} has a single class (number {number}): its prediction will "
                 "be constant.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     return constant

@@ -28,6 +28,7 @@ NUMBERS = {
     "min_data_per_group": (Integral, 1, None),
     "early_stopping_min_delta": (Real, 0, None),
     "validation_fraction": (Real, (0,), (1,)),
+    "checkpoint_interval": (Integral, 1, None),
     "verbose": (Integral, None, None),
 }
 OPTIONAL_NUMBERS = {"early_stopping_rounds": (Integral, 1, None), "n_jobs": (Integral, None, None)}

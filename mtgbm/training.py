@@ -17,13 +17,17 @@ from mtgbm.engine.profile import Profile
 from mtgbm.engine.quantization import ExactGradients, QuantizedGradients
 from mtgbm.engine.threads import effective_n_threads
 from mtgbm.engine.tree import Forest
+from mtgbm.fingerprint import data_fingerprint
 from mtgbm.labels import MISSING
 from mtgbm.objectives import TaskObjectives
 from mtgbm.parameters import check_number, choose, find_task, per_task, suggest
 from mtgbm.sklearn_callbacks import SklearnCallbacks, has_callbacks
+from mtgbm.training_state import TrainingState
 from mtgbm.validation import RoundScorer, check_decidable, deciding_weights
-from mtgbm.weighting import NAMED_WEIGHTINGS
+from mtgbm.weighting import NAMED_DISTILLATIONS, NAMED_WEIGHTINGS, Distillation, Weighting
 
+#: Weightings whose published form distils too.
+DISTILLING_WEIGHTINGS = ("adaptive_kd", "auto_weight_KD")
 #: Outputs that choose the structure of a tree if there are more: what fits in 16 lanes.
 MOST_OUTPUTS = 7
 
@@ -31,12 +35,15 @@ MOST_OUTPUTS = 7
 class Training:
     """One call of `fit`: builds the parts of the engine from the estimator and runs them."""
 
-    def __init__(self, estimator, reader, encoder, constant, rng):
+    def __init__(self, estimator, reader, encoder, constant, rng, checkpoint=None, before=None):
         self.estimator = estimator
         self.reader = reader
         self.encoder = encoder
         self.constant = constant
         self.rng = rng
+        self.before = before
+        self.checkpoint = checkpoint
+        self.resumed = None if checkpoint is None else checkpoint.resumed
         self.n_threads = effective_n_threads(estimator.n_jobs)
         names = encoder.task_names_
         self.main_task = find_task("main_task", estimator.main_task, names)
@@ -46,6 +53,7 @@ class Training:
         self.deciding = deciding_weights(estimator.early_stopping_task, self.main_task, names)
         self.criterion = self._resolve_criterion()
         self.weighting = self._resolve_weighting()
+        self.distillation = self._resolve_distillation()
         self.monotone = self._resolve_monotone(len(reader.is_categorical_))
 
     def _resolve_criterion(self):
@@ -70,15 +78,46 @@ class Training:
         return criterion(self.objective.position_in_task, most, self.rng.spawn(1)[0])
 
     def _resolve_weighting(self):
-        """A fresh weighting: names become objects, objects are cloned."""
+        """A fresh weighting: names become objects, objects are cloned, None is "fixed"."""
         weighting = self.estimator.weighting
-        if hasattr(weighting, "weights") and not isinstance(weighting, type):
+        weighting = "fixed" if weighting is None else weighting
+        if isinstance(weighting, Weighting):
             weighting = clone(weighting)
         else:
             weighting = choose("weighting", weighting, NAMED_WEIGHTINGS)()
-        if hasattr(weighting, "resolve"):
-            weighting.resolve(len(self.encoder.tasks_), self.main_task)
+        weighting.check(self.encoder.tasks_, self.main_task)
         return weighting
+
+    def _resolve_distillation(self):
+        """A fresh distillation or None, as `_resolve_weighting`; some weightings bring one."""
+        distillation = self.estimator.distillation
+        weighting = self.estimator.weighting
+        if distillation is None and isinstance(weighting, str):
+            distillation = "self" if weighting in DISTILLING_WEIGHTINGS else None
+        if distillation is None:
+            return None
+        if isinstance(distillation, Distillation):
+            distillation = clone(distillation)
+        else:
+            distillation = choose("distillation", distillation, NAMED_DISTILLATIONS)()
+        distillation.check(self.encoder.tasks_, self.main_task)
+        return distillation
+
+    def _check_watched(self, validation):
+        """Refuse a weighting or distillation that watches what there is not."""
+        for part in filter(None, (self.weighting, self.distillation)):
+            if part.needs_validation and validation is None:
+                raise ValueError(
+                    f"{type(part).__name__} watches validation scores, but there are no "
+                    "validation rows; give fit X_val and y_val, or set early_stopping_rounds, for "
+                    "which a part of the rows is held out."
+                )
+        watches_log_loss = self.weighting.needs_validation and self.weighting.needs_log_loss
+        if watches_log_loss and self.scorer.metric != "logloss":
+            raise ValueError(
+                f"{type(self.weighting).__name__} compares validation log losses, but eval_metric "
+                f"is {self.scorer.metric!r}; set eval_metric='logloss'."
+            )
 
     def _resolve_monotone(self, n_features):
         """Constraints as int32 (n_features, n_outputs), None if there are none."""
@@ -102,8 +141,21 @@ class Training:
         return np.ascontiguousarray(np.array(columns, dtype=np.int32).T)
 
     def run(self, training, validation, data):
-        """Bin the tables and boost."""
-        matrix, labels, weights = training
+        """Bin the tables and boost.
+
+        Parameters
+        ----------
+        training, validation : LabelledRows
+            The latter may be None.
+        data : dict
+            What `fit` was given, as scikit-learn's callbacks see it: "X" and "y".
+        """
+        self._check_watched(validation)
+        if self.distillation is not None:
+            self.distillation.prepare(data["X"], training.numbers, self.encoder.tasks_)
+        if self.checkpoint is not None:
+            self.checkpoint.check_data(self._fingerprint(training, validation))
+        matrix, labels, weights, _ = training
         if self.constant.any():
             labels = np.where(self.constant, np.int16(MISSING), labels)
         profile = Profile()
@@ -113,9 +165,11 @@ class Training:
             table = LabelledTable(self.mapper.transform(matrix), labels, weights)
             held = None
             if validation is not None:
-                binned = self.mapper.transform(validation[0], by_column=False)
-                held = LabelledTable(binned, validation[1], validation[2])
-        n_rounds = self.estimator.n_estimators - len(self.forest.trees)
+                binned = self.mapper.transform(validation.matrix, by_column=False)
+                held = LabelledTable(binned, validation.labels, validation.weights)
+        first = 0 if self.resumed is None else self.resumed.iteration
+        self.n_earlier = len(self.forest.trees) - first
+        n_rounds = self.before.n_rounds if self.before else self.estimator.n_estimators
         grower = TreeGrower(
             table.binned,
             self.mapper,
@@ -124,23 +178,31 @@ class Training:
             self.monotone,
             profile=profile,
         )
-        boosting = self._boosting(n_rounds, held, weights, data, profile)
-        boosting.run(self.forest, grower, table, n_rounds, held)
+        boosting = self._boosting(n_rounds, held, data, profile)
+        boosting.run(self.forest, grower, table, n_rounds, held, self.resumed)
         self._keep_best()
         if self.estimator.verbose > 1:
             print(profile, file=sys.stderr)
 
+    def _fingerprint(self, training, validation):
+        """Checksums of everything that this fit learns from."""
+        return data_fingerprint(
+            {"training": training, "validation": validation},
+            {} if self.distillation is None else self.distillation.prepared(),
+            self.reader,
+            self.encoder,
+        )
+
     def _start(self, matrix, training):
         """The forest and bins to go on from, or new ones."""
         estimator = self.estimator
-        if estimator.warm_start and hasattr(estimator, "forest_"):
-            self._check_same_model()
-            self.mapper = estimator._mapper.for_more_rows(matrix)
-            self.forest = Forest(
-                estimator.forest_.base_score,
-                estimator.forest_.n_features,
-                list(estimator.forest_.trees),
-            )
+        if self.resumed is not None:
+            self.mapper, self.forest = self.resumed.mapper, self.resumed.forest
+            return
+        base_scores = self._base_scores(training.labels, training.weights)
+        if self.before is not None:
+            self.mapper = self.before.mapper.for_more_rows(matrix)
+            self.forest = self.before.widened_forest(base_scores)
             return
         self.mapper = BinMapper(
             estimator.max_bin,
@@ -149,26 +211,7 @@ class Training:
             self.rng,
             self.n_threads,
         ).fit(matrix)
-        self.forest = Forest(self._base_scores(*training[1:]), matrix.shape[1])
-
-    def _check_same_model(self):
-        old = self.estimator
-        if old.n_estimators < len(old.forest_.trees):
-            raise ValueError(
-                f"warm_start: n_estimators={old.n_estimators} is less than the "
-                f"{len(old.forest_.trees)} rounds the model has; raise it."
-            )
-        same_tasks = old._encoder.tasks_ == self.encoder.tasks_ and all(
-            map(np.array_equal, old._encoder.classes_, self.encoder.classes_)
-        )
-        same_features = old._reader.categories_ == self.reader.categories_ and np.array_equal(
-            old._reader.is_categorical_, self.reader.is_categorical_
-        )
-        if not (same_tasks and same_features):
-            raise ValueError(
-                "warm_start: tasks, classes, features and categories must be those of the first "
-                "fit; set warm_start=False to start anew."
-            )
+        self.forest = Forest(base_scores, matrix.shape[1])
 
     def _base_scores(self, labels, weights):
         """Each output's score without trees; a task of one class gets Laplace's rule.
@@ -196,23 +239,21 @@ class Training:
         names = [field.name for field in fields(GrowthRules)]
         return GrowthRules(**{name: getattr(self.estimator, name) for name in names})
 
-    def _boosting(self, n_rounds, validation, weights, data, profile):
+    def _boosting(self, n_rounds, validation, data, profile):
         estimator = self.estimator
         self.history = History(
             self.scorer,
             estimator.eval_metric,
-            weights,
             training=estimator.track_training_score,
             results=self._earlier_results(),
-            weights=estimator.weights_history_[: len(self.forest.trees)]
-            if self.forest.trees
-            else (),
+            weights=self._earlier_weights(),
         )
-        return Boosting(
+        boosting = Boosting(
             objective=self.objective,
             criterion=self.criterion,
             precision=self._precision(),
             weighting=self.weighting,
+            distillation=self.distillation,
             main_task=self.main_task,
             learning_rate=estimator.learning_rate,
             sampling=Sampling(
@@ -223,16 +264,36 @@ class Training:
             callbacks=[self.history, *self._other_callbacks(n_rounds, validation, data)],
             profile=profile,
         )
+        if self.checkpoint is not None:
+            self.checkpoint.capture = lambda round: self._state(boosting, round)
+            boosting.callbacks.append(self.checkpoint)
+        return boosting
+
+    def _state(self, boosting, round):
+        """All that it takes to go on from this round."""
+        return TrainingState(
+            iteration=len(self.forest.trees) - self.n_earlier,
+            ended=round.ended,
+            seed=self.checkpoint.seed,
+            kept_rounds=self._best_rounds()[self.objective.task_of_output],
+            evals_result=self.history.results_,
+            weight_evolution=self.history.weight_evolution(len(self.encoder.tasks_)),
+            parts=boosting.get_state(round),
+            forest=self.forest,
+            mapper=self.mapper,
+        )
+
+    def _earlier_weights(self):
+        """The weights of the rounds that this fit goes on from."""
+        if self.resumed is not None:
+            return self.resumed.weight_evolution
+        return self.before.weights_of(len(self.encoder.tasks_)) if self.before else ()
 
     def _earlier_results(self):
-        """The curves of the rounds that a warm start goes on from."""
-        n_rounds = len(self.forest.trees)
-        if not n_rounds:
-            return None
-        return {
-            part: {key: curve[:n_rounds] for key, curve in curves.items()}
-            for part, curves in self.estimator.evals_result_.items()
-        }
+        """The curves of the rounds that this fit goes on from."""
+        if self.resumed is not None:
+            return self.resumed.evals_result
+        return self.before.curves_of(self.encoder.task_names_) if self.before else None
 
     def _other_callbacks(self, n_rounds, validation, data):
         estimator = self.estimator
@@ -243,10 +304,8 @@ class Training:
             names = self.encoder.task_names_
             check_decidable(scores, self.deciding, names, estimator.eval_metric)
             self.early_stopping = EarlyStopping(
-                self.history,
                 estimator.early_stopping_rounds,
                 self.deciding,
-                self.scorer.sign,
                 per_task=estimator.best_round_per_task,
                 min_delta=estimator.early_stopping_min_delta,
             )
@@ -260,12 +319,17 @@ class Training:
 
     def _keep_best(self):
         """Cut the forest back to the rounds that early stopping chose."""
-        self.rounds_per_task = np.full(len(self.encoder.tasks_), len(self.forest.trees))
-        if self.early_stopping is None or not self.forest.trees:
-            return
-        overall, own = self.early_stopping.best_rounds()
-        self.rounds_per_task[:] = own if self.estimator.best_round_per_task else overall
-        self.forest.keep_rounds(self.rounds_per_task[self.objective.task_of_output])
+        self.rounds_per_task = self._best_rounds()
+        if self.early_stopping is not None and self.forest.trees:
+            self.forest.keep_rounds(self.rounds_per_task[self.objective.task_of_output])
+
+    def _best_rounds(self):
+        """Number of rounds that each task keeps; all without early stopping."""
+        rounds = np.full(len(self.encoder.tasks_), len(self.forest.trees))
+        if self.early_stopping is not None and self.forest.trees:
+            overall, own = self.early_stopping.best_rounds()
+            rounds[:] = own if self.estimator.best_round_per_task else overall
+        return rounds
 
     def fitted_attributes(self):
         """What `fit` leaves on the estimator."""
@@ -282,10 +346,17 @@ class Training:
             "task_names_": names,
             "n_tasks_": len(names),
             "evals_result_": self.history.results_,
-            "weights_history_": np.array(self.history.weights_).reshape(-1, len(names)),
+            "weight_evolution_": self.history.weight_evolution(len(names)),
             "best_iteration_": n_rounds,
             "best_iteration_per_task_": dict(zip(names, map(int, rounds), strict=True)),
+            "distilled_rounds_": self._distilled_rounds(),
         }
+
+    def _distilled_rounds(self):
+        if self.distillation is None:
+            return {}
+        names = self.encoder.task_names_
+        return {names[task]: rounds for task, rounds in self.distillation.distilled.items()}
 
     def _classes(self):
         classes = self.encoder.classes_

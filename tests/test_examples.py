@@ -8,15 +8,22 @@ from pathlib import Path
 
 import joblib
 import matplotlib.image
+import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
+from mtgbm import MissingValueImputer, MultiTaskLGBMClassifier, RiskTableEncoder
 from mtgbm.datasets import load_flights
+from mtgbm.io.onnx import to_onnx
 
 ROOT = Path(__file__).parents[1]
 TASKS = ["arr_late_15", "dep_late_15", "arr_late_60", "dep_late_60", "cancelled"]
 PLOTS = {
     "flights": ["roc", "precision_recall", "training", "importance"],
-    "plots": ["ranking", "learning", "importance", "calibration", "rounds"],
+    "plots": [
+        *("ranking", "learning", "importance", "calibration", "rounds"),
+        *("tree", "weights", "affinity"),
+    ],
 }
 
 
@@ -90,6 +97,47 @@ def test_plots_draws_every_figure(tmp_path):
     assert list(rows_of_table(output)) == TASKS
     for name in PLOTS["plots"]:
         assert_is_picture(tmp_path / f"{name}.png")
+
+
+def test_which_tasks_help_compares_and_selects(tmp_path):
+    output = run_example("which_tasks_help", OUT=str(tmp_path), ROWS="3000", ROUNDS="5")
+    assert list(rows_of_table(output)) == TASKS
+    assert re.search(r"^arr_late_60 with (no other task|\w+)", output, re.MULTILINE)
+    assert_is_picture(tmp_path / "affinity_of_flights.png")
+
+
+#: Runs a script where nothing of these can be imported.
+WITHOUT_THE_LIBRARIES = """
+import runpy, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"mtgbm", "sklearn", "pandas", "scipy", "joblib", "onnx"}:
+            raise ImportError(f"{name} is not there")
+sys.meta_path.insert(0, Refuse())
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_score_onnx_needs_onnxruntime_and_numpy_only(tmp_path):
+    X, Y = load_flights(return_X_y=True)
+    score = X[30_000:]
+    pipeline = make_pipeline(
+        MissingValueImputer(add_indicator=True),
+        RiskTableEncoder(random_state=0),
+        MultiTaskLGBMClassifier(n_estimators=10, n_jobs=1),
+    ).fit(X[:4000], Y[:4000])
+    to_onnx(pipeline, tmp_path / "flights.onnx")
+    score.to_csv(tmp_path / "rows.csv", index=False)
+    script = ROOT / "examples" / "score_onnx.py"
+    files = [tmp_path / name for name in ("flights.onnx", "rows.csv", "scores.csv")]
+    command = [sys.executable, "-c", WITHOUT_THE_LIBRARIES, script, *files]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    header, *lines = files[2].read_text().splitlines()
+    assert header.split(",") == TASKS
+    found = np.array([line.split(",") for line in lines], dtype=float)
+    np.testing.assert_allclose(found, pipeline.predict_proba(score), rtol=0, atol=1e-12)
 
 
 def test_the_code_of_the_readme_runs(capsys):

@@ -67,32 +67,55 @@ class Round:
     Attributes
     ----------
     number : int
-        0 for the first round of this fit.
-    tasks : list of Task
+        0 for the first round of this fit, also if it was interrupted and goes on.
+    ended : bool
+        Whether training is over, however many rounds are left. A callback sees whether one before
+        it in the list has ended it.
+    objective : TaskObjectives
     main_task : int
     forest : Forest
         With the tree of this round from the moment it is grown.
-    labels : ndarray of shape (n_rows, n_tasks)
+    training : LabelledTable
     raw : ndarray of shape (n_rows, n_outputs)
-        Training scores.
+        Training scores: before the tree of this round for weightings, after it for callbacks.
     vectors : ndarray of shape (n_rows, lanes)
         g and h of every output; see `mtgbm.engine.vectors`.
     validation : LabelledTable or None
     validation_raw : ndarray or None
+    scores : list of ndarray of shape (n_tasks,)
+        Validation scores after each round so far, earlier fits included; empty without
+        validation rows.
+    score_sign : {1, -1}
+        1 if larger scores are better.
     weights : ndarray of shape (n_tasks,)
         What the split search used.
+    bag : ndarray of int32 of shape (n_rows_of_the_bag,) or None
+        The rows that the tree of this round is grown on, ascending; None for all.
+    n_threads : int
+    rng : numpy.random.Generator or None
+        For weightings and distillations that draw; each spawns its own.
     """
 
     number: int
-    tasks: list
+    objective: object
     main_task: int
     forest: Forest
-    labels: np.ndarray
+    training: LabelledTable
     raw: np.ndarray
     vectors: np.ndarray
     validation: LabelledTable | None = None
     validation_raw: np.ndarray | None = None
+    scores: list = field(default_factory=list)
+    score_sign: int = -1
     weights: np.ndarray | None = None
+    bag: np.ndarray | None = None
+    n_threads: int = 1
+    rng: np.random.Generator | None = None
+    ended: bool = False
+
+    @property
+    def tasks(self):
+        return self.objective.tasks
 
 
 @dataclass
@@ -106,7 +129,10 @@ class Boosting:
         What the split search sees.
     precision : ExactGradients or QuantizedGradients
         In which numbers the histograms are summed.
-    weighting : object with ``weights(round)``
+    weighting : Weighting
+        See `mtgbm.weighting`.
+    distillation : Distillation or None
+        See `mtgbm.weighting`; changes the gradients of tasks that learn from a teacher.
     main_task : int
     learning_rate : float
     sampling : Sampling
@@ -126,10 +152,11 @@ class Boosting:
     sampling: Sampling
     rng: np.random.Generator
     n_threads: int
+    distillation: object | None = None
     callbacks: list = field(default_factory=list)
     profile: Profile = field(default_factory=Profile)
 
-    def run(self, forest, grower, training, n_rounds, validation=None):
+    def run(self, forest, grower, training, n_rounds, validation=None, resumed=None):
         """Add up to `n_rounds` trees to `forest`, in place.
 
         Training ends early when a callback says so, or when no split is left to be made.
@@ -141,43 +168,92 @@ class Boosting:
             On the rows of `training`.
         training, validation : LabelledTable
         n_rounds : int
+            Those before an interruption count.
+        resumed : TrainingState, optional
+            What a run came to that was interrupted. Its trees are in `forest`, its scores known to
+            the callbacks; `iteration`, `ended` and `parts`, from `get_state`, are read here.
         """
         state = self._start(forest, training, validation)
-        bag = None
+        if resumed is not None:
+            state.number, state.ended = resumed.iteration, resumed.ended
         for callback in self.callbacks:
             callback.on_train_begin(state)
-        for number in range(n_rounds):
+        self.weighting.start(state)
+        if self.distillation is not None:
+            self.distillation.start(state)
+        if resumed is not None:
+            self.set_state(state, resumed.parts)
+        for number in range(state.number, n_rounds if not state.ended else 0):
             state.number = number
             with self.profile("gradients"):
-                self._differentiate(state, training)
+                self._differentiate(state)
             with self.profile("weighting"):
                 state.weights = self.weighting.weights(state)
-            bag = self.sampling.bag(number, len(state.raw), self.rng, bag)
-            tree, structure = self._grow(grower, state, bag)
+            state.bag = self.sampling.bag(number, len(state.raw), self.rng, state.bag)
+            tree, structure = self._grow(grower, state)
             if tree.n_leaves == 1:
+                state.ended = True
                 break
             forest.trees.append(tree)
             with self.profile("update"):
                 self._update(state, tree, structure, training)
             del structure  # and its rows, before the next ones
             with self.profile("callbacks"):
-                ended = [callback.on_round_end(state) for callback in self.callbacks]
-            if any(ended):
+                for callback in self.callbacks:
+                    state.ended |= bool(callback.on_round_end(state))
+            if state.ended:
                 break
         for callback in self.callbacks:
             callback.on_train_end(state)
 
+    def get_state(self, state):
+        """Return what the rounds after this one depend on, beside forest and scores.
+
+        Returns
+        -------
+        dict of dict
+            For each part its own state: ndarrays, and what JSON can hold.
+        """
+        sampling = {
+            "generator": self.rng.bit_generator.state,
+            "generator_of_round": state.rng.bit_generator.state,
+            "bag": state.bag,
+        }
+        own = {name: part.get_state() for name, part in self._stateful().items()}
+        return {"sampling": sampling, **{name: part for name, part in own.items() if part}}
+
+    def set_state(self, state, parts):
+        """Go on from what `get_state` returned; parts without a state are not in it."""
+        sampling = parts["sampling"]
+        self.rng.bit_generator.state = sampling["generator"]
+        state.rng.bit_generator.state = sampling["generator_of_round"]
+        state.bag = sampling["bag"]
+        for name, part in self._stateful().items():
+            if name in parts:
+                part.set_state(parts[name])
+
+    def _stateful(self):
+        """What may remember earlier rounds, by name."""
+        parts = {
+            "criterion": self.criterion,
+            "weighting": self.weighting,
+            **{type(callback).__name__: callback for callback in self.callbacks},
+        }
+        return parts if self.distillation is None else parts | {"distillation": self.distillation}
+
     def _start(self, forest, training, validation):
         return Round(
             number=0,
-            tasks=self.objective.tasks,
+            objective=self.objective,
             main_task=self.main_task,
             forest=forest,
-            labels=training.labels,
+            training=training,
             raw=self._scores(forest, training),
             vectors=empty_vectors(len(training.labels), self.objective.n_outputs),
             validation=validation,
             validation_raw=None if validation is None else self._scores(forest, validation),
+            n_threads=self.n_threads,
+            rng=self.rng.spawn(1)[0],
         )
 
     def _scores(self, forest, table):
@@ -187,14 +263,18 @@ class Boosting:
             tree.add_binned(table.binned.by_row, scores, self.n_threads)
         return scores
 
-    def _differentiate(self, state, training):
+    def _differentiate(self, state):
+        table = state.training
         threads = threads_for(10 * state.raw.size, self.n_threads)
-        self.objective.gradients(
-            state.raw, training.labels, training.weights, state.vectors, threads
-        )
+        taught = self.distillation is not None
+        labels = self.distillation.labels(state) if taught else table.labels
+        self.objective.gradients(state.raw, labels, table.weights, state.vectors, threads)
+        if taught:
+            self.distillation.soften(state)
 
-    def _grow(self, grower, state, bag):
+    def _grow(self, grower, state):
         """The structure from what the criterion sees, the leaves from every output."""
+        bag = state.bag
         rows = np.arange(len(state.raw), dtype=np.int32) if bag is None else bag.copy()
         weights = np.asarray(state.weights, dtype=np.float64)[self.objective.task_of_output]
         gradients = self.criterion.structure(state.vectors, weights, self.n_threads)

@@ -71,6 +71,15 @@ class GainSum:
             outputs = np.sort(self.rng.choice(heard, self.most_outputs, replace=False))
         return SplitGradients(vectors, len(weights), outputs, weights[outputs])
 
+    def get_state(self):
+        """Return what the outputs of later rounds are drawn from, as a dict that JSON can hold."""
+        return {} if self.rng is None else {"generator": self.rng.bit_generator.state}
+
+    def set_state(self, state):
+        """Go on from a dict of `get_state`."""
+        if self.rng is not None:
+            self.rng.bit_generator.state = state["generator"]
+
 
 class GradientSum:
     """MT-GBM's criterion: the gain of the weighted sum of all tasks' gradients.
@@ -107,6 +116,13 @@ class GradientSum:
         )
         outputs = np.arange(n_combined)
         return SplitGradients(self._vectors, n_combined, outputs, np.ones(n_combined))
+
+    def get_state(self):
+        """Return nothing: rounds do not depend on earlier ones."""
+        return {}
+
+    def set_state(self, state):
+        """Go on from a dict of `get_state`."""
 
 
 CRITERIA = {criterion.name: criterion for criterion in (GainSum, GradientSum)}

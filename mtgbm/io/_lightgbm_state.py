@@ -48,7 +48,7 @@ def state_lines(estimator):
         "thresholds": join_numbers(_own_thresholds(bins)),
         "categories": join_numbers(bins["bins/categories"]),
         "curves": join_numbers([score for curve in curves for score in curve]),
-        "weights_history": join_numbers(np.ravel(estimator.weights_history_)),
+        "weights_history": join_numbers(np.ravel(estimator.weight_evolution_)),
         "base_score": join_numbers(forest.base_score),
     }
     if forest.trees:

@@ -10,11 +10,14 @@ entry that says what it is:
     {"scalar": {...}}                                        one number of numpy, like an array
     {"weighting": {"class": "FixedWeighting", "parameters": {...}}}
 
+Paths become text.
+
 There is no way to name any other class, so nothing in a file can make a reader import or call
 anything else.
 """
 
 import math
+import os
 import re
 from inspect import signature
 from reprlib import repr as short
@@ -70,6 +73,8 @@ def to_json(value, name):
         return {"array": array_to_json(value, name)}
     if isinstance(value, np.generic):
         return {"scalar": array_to_json(np.asarray(value), name)}
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
     if weighting_classes().get(kind.__name__) is kind:
         return {"weighting": _weighting_to_json(value, name)}
     raise TypeError(

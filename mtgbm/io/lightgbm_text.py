@@ -45,6 +45,9 @@ def write_lightgbm(estimator, path=None):
                                                        each multiclass task
     ==========================  =====================  ======================================
 
+    LightGBM knows no `task_hierarchy`: where its parent is less probable, a child's probability has
+    to be lowered to that by whoever reads the file. `read_lightgbm` brings it back.
+
     Exceptions to "the last bit": values nearer to 0 than 1e-35, which LightGBM takes for 0, and
     numbers in a categorical column that are not whole, which it cuts off.
 

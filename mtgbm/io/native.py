@@ -23,12 +23,14 @@ from mtgbm.io.model_header import (
     MODEL,
     curves_from_header,
     describe,
+    distilled_from_header,
     encoder_from_header,
     estimator_from_header,
     features_from_header,
     public_classes,
 )
 from mtgbm.objectives import TaskObjectives
+from mtgbm.task_hierarchy import TaskHierarchy
 
 #: What `fit` leaves, beside the parameters. All of it is in the file or follows from it.
 ATTRIBUTES = {
@@ -39,13 +41,14 @@ ATTRIBUTES = {
     "best_iteration_",
     "best_iteration_per_task_",
     "classes_",
+    "distilled_rounds_",
     "evals_result_",
     "feature_names_in_",
     "forest_",
     "n_features_in_",
     "n_tasks_",
     "task_names_",
-    "weights_history_",
+    "weight_evolution_",
 }
 
 
@@ -160,7 +163,7 @@ def _arrays(estimator):
         **forest_to_arrays(estimator.forest_),
         **bins_to_arrays(estimator._mapper),
         "curves": np.concatenate([np.empty(0), *curves]),
-        "weights_history": np.ascontiguousarray(estimator.weights_history_, dtype=np.float64),
+        "weights_history": np.ascontiguousarray(estimator.weight_evolution_, dtype=np.float64),
     }
 
 
@@ -168,6 +171,7 @@ def build_model(header, arrays):
     """The fitted estimator; every field is checked, since anyone may have written the file."""
     estimator = estimator_from_header(header)
     encoder, best_rounds = encoder_from_header(header, estimator.objective)
+    _check_hierarchy(estimator.task_hierarchy, encoder.tasks_)
     # Factors on positive rows matter in training only, which makes an objective of its own.
     objective = TaskObjectives(encoder.tasks_, np.ones(len(encoder.tasks_)))
     mapper = _build_mapper(header, arrays, estimator.n_jobs)
@@ -183,9 +187,10 @@ def build_model(header, arrays):
         "task_names_": encoder.task_names_,
         "n_tasks_": len(encoder.tasks_),
         "evals_result_": curves_from_header(header, take(arrays, "curves", np.float64, None)),
-        "weights_history_": take(arrays, "weights_history", np.float64, None, len(encoder.tasks_)),
+        "weight_evolution_": take(arrays, "weights_history", np.float64, None, len(encoder.tasks_)),
         "best_iteration_": len(forest.trees),
         "best_iteration_per_task_": best_rounds,
+        "distilled_rounds_": distilled_from_header(header, encoder.task_names_),
         "n_features_in_": len(mapper.n_bins_),
     }
     if names is not None:
@@ -193,6 +198,14 @@ def build_model(header, arrays):
     for name, value in attributes.items():
         setattr(estimator, name, value)
     return estimator
+
+
+def _check_hierarchy(links, tasks):
+    """Refuse links that predictions could not follow."""
+    try:
+        TaskHierarchy({} if links is None else links, tasks)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _build_mapper(header, arrays, n_jobs):

@@ -73,7 +73,7 @@ def _columns(estimator, number, tree):
         "leaf": _where(is_leaf, nodes["leaf"]),
         "feature": _feature_column(estimator, nodes),
         "threshold": np.where(is_leaf | by_category, np.nan, nodes["threshold"]),
-        "categories": _category_column(estimator, tree),
+        "categories": category_column(estimator, tree),
         "missing": np.where(is_leaf, None, np.where(nodes["missing_left"] > 0, "left", "right")),
         "count": tree.counts,
     }
@@ -99,7 +99,7 @@ def _feature_column(estimator, nodes):
     return column
 
 
-def _category_column(estimator, tree):
+def category_column(estimator, tree):
     """The left categories of each category split, as the user knows them."""
     column = np.empty(len(tree.nodes), dtype=object)
     for node in np.flatnonzero(tree.nodes["bitset"] >= 0):

@@ -54,9 +54,9 @@ class TaskReport:
     def __str__(self) -> str:
         header = [field.name.replace("_", " ") for field in fields(TaskRow)]
         header[header.index("f1")] = f"f1 at {self.threshold:g}"
-        mean = ["mean", "", *(_cell(value) for value in self.mean.values()), self._mean_note()]
-        body = [[_cell(value) for value in astuple(row)] for row in self.rows]
-        return _table([header, *body, mean])
+        mean = ["mean", "", *map(number_text, self.mean.values()), self._mean_note()]
+        body = [[number_text(value) for value in astuple(row)] for row in self.rows]
+        return aligned_table([header, *body, mean])
 
     def _mean_note(self) -> str:
         ranked = sum(not row.note for row in self.rows)
@@ -129,13 +129,14 @@ def _mean_of_defined(values: Iterable[float]) -> float:
     return float(np.mean(defined)) if defined else math.nan
 
 
-def _cell(value: Any) -> str:
+def number_text(value: Any) -> str:
+    """A float with four decimals, n/a for NaN; any other value as it prints."""
     if isinstance(value, float):
         return "n/a" if math.isnan(value) else f"{value:.4f}"
     return f"{value}"
 
 
-def _table(rows: list[list[str]]) -> str:
+def aligned_table(rows: list[list[str]]) -> str:
     """Columns aligned: the first and the last to the left, the numbers between to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

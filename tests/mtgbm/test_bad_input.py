@@ -115,7 +115,7 @@ def test_a_misspelt_name_gets_a_suggestion(refuses, name, value, meant):
     refuses(f"unknown {name} {wrong!r}; did you mean {meant!r}? Expected one of ", **{name: value})
 
 
-@pytest.mark.parametrize("value", [3, None, object, FixedWeighting])
+@pytest.mark.parametrize("value", [3, object, FixedWeighting])
 def test_a_weighting_must_be_a_name_or_an_object(refuses, value):
     refuses("unknown weighting", weighting=value)
 

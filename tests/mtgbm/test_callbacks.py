@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 
-from mtgbm.weighting import FixedWeighting
+from mtgbm.weighting import FixedWeighting, Weighting
 
 # Progress
 
@@ -59,10 +59,10 @@ def test_silence_by_default(make_data, make_model, capfd):
 def test_the_weights_of_every_round_are_kept(make_data, make_model):
     X, Y = make_data()
     model = make_model(weighting=FixedWeighting(1.0, [0.2, 0.3]), n_estimators=4).fit(X, Y)
-    assert_array_equal(model.weights_history_, np.tile([1.0, 0.2, 0.3], (4, 1)))
+    assert_array_equal(model.weight_evolution_, np.tile([1.0, 0.2, 0.3], (4, 1)))
 
 
-class Halving:
+class Halving(Weighting):
     """A weighting of a user's own: the sub tasks fade."""
 
     def weights(self, round):
@@ -70,14 +70,11 @@ class Halving:
         weights[round.main_task] = 1.0
         return weights
 
-    def get_params(self, deep=True):
-        return {}
-
 
 def test_weights_may_change_from_round_to_round(make_data, make_model):
     X, Y = make_data()
     model = make_model(weighting=Halving(), main_task=1, n_estimators=3).fit(X, Y)
-    assert_array_equal(model.weights_history_, [[1, 1, 1], [0.5, 1, 0.5], [0.25, 1, 0.25]])
+    assert_array_equal(model.weight_evolution_, [[1, 1, 1], [0.5, 1, 0.5], [0.25, 1, 0.25]])
 
 
 # scikit-learn's callbacks

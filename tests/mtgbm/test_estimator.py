@@ -234,7 +234,7 @@ def test_weights_follow_the_main_task(make_data, make_model):
     X, Y = make_data()
     weighting = FixedWeighting(main_weight=2.0, sub_weight=[0.5, 0.1])
     model = make_model(weighting=weighting, main_task=-2, n_estimators=3).fit(X, Y)
-    assert_array_equal(model.weights_history_, np.tile([0.5, 2.0, 0.1], (3, 1)))
+    assert_array_equal(model.weight_evolution_, np.tile([0.5, 2.0, 0.1], (3, 1)))
 
 
 def test_both_criteria_are_the_same_for_one_task(make_data, make_model):
@@ -288,7 +288,7 @@ def test_a_warm_start_goes_on_where_it_stopped(make_data, make_model):
     assert_same_structure(once, twice)
     assert_array_equal(once.raw_predict(X), twice.raw_predict(X))
     assert once.evals_result_ == twice.evals_result_
-    assert_array_equal(once.weights_history_, twice.weights_history_)
+    assert_array_equal(once.weight_evolution_, twice.weight_evolution_)
     assert twice.best_iteration_ == 12
 
 

@@ -10,7 +10,10 @@ import pytest
 import mtgbm
 
 ROOT = Path(mtgbm.__file__).parent
-OPTIONAL = ("torch", "pandas", "polars", "lightgbm", "matplotlib", "tqdm", "rich", "pyarrow")
+OPTIONAL = (
+    *("torch", "pandas", "polars", "lightgbm", "matplotlib", "tqdm", "rich", "pyarrow"),
+    *("onnx", "onnxruntime"),
+)
 LEAVES = ("io", "plotting", "datasets", "metrics")
 ESTIMATOR_LAYER = (
     "mtgbm.estimators",

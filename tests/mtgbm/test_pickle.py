@@ -142,6 +142,10 @@ def spoil_bitset(forest):
     forest.trees[0].nodes["bitset"][0] = 1_000_000
 
 
+def spoil_missing_left(forest):
+    forest.trees[0].nodes["missing_left"][0] = 2
+
+
 def drop_nodes(forest):
     forest.trees[0].nodes = forest.trees[0].nodes[:0]
 
@@ -156,6 +160,7 @@ def drop_nodes(forest):
         spoil_outputs,
         spoil_leaf,
         spoil_bitset,
+        spoil_missing_left,
         drop_nodes,
     ],
 )

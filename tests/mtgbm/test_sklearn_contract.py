@@ -145,7 +145,7 @@ def test_parameters_of_the_weighting_can_be_searched(make_data, make_model):
     assert first != second
     assert weighting.sub_weight == 1.0
     model = make_model(weighting=weighting).set_params(weighting__sub_weight=0.25).fit(X, Y)
-    assert_array_equal(model.weights_history_, np.tile([1.0, 0.25, 0.25], (8, 1)))
+    assert_array_equal(model.weight_evolution_, np.tile([1.0, 0.25, 0.25], (8, 1)))
 
 
 def test_fit_leaves_the_weighting_object_alone(make_data, make_model):
