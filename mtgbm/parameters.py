@@ -4,6 +4,9 @@ import difflib
 import math
 from numbers import Integral, Real
 
+#: `reg_lambda` of a model of several tasks: each has little hessian in leaves that serve them all.
+SHARED_REG_LAMBDA = 10.0
+
 # name: (type, least, most); an open end is written as a tuple of one.
 NUMBERS = {
     "num_leaves": (Integral, 2, None),
@@ -18,7 +21,6 @@ NUMBERS = {
     "subsample_freq": (Integral, 0, None),
     "colsample_bytree": (Real, (0,), 1),
     "reg_alpha": (Real, 0, None),
-    "reg_lambda": (Real, 0, None),
     "max_delta_step": (Real, 0, None),
     "max_bin": (Integral, 2, 255),
     "cat_smooth": (Real, 0, None),
@@ -31,6 +33,8 @@ NUMBERS = {
     "checkpoint_interval": (Integral, 1, None),
     "verbose": (Integral, None, None),
 }
+#: Numbers, or "auto".
+AUTOMATIC_NUMBERS = {"reg_lambda": (Real, 0, None)}
 OPTIONAL_NUMBERS = {"early_stopping_rounds": (Integral, 1, None), "n_jobs": (Integral, None, None)}
 
 
@@ -50,6 +54,18 @@ def check_parameters(estimator):
     for name, limits in OPTIONAL_NUMBERS.items():
         if parameters[name] is not None:
             check_number(name, parameters[name], *limits)
+    for name, limits in AUTOMATIC_NUMBERS.items():
+        if isinstance(parameters[name], str):
+            choose(name, parameters[name], {"auto": None})
+        else:
+            check_number(name, parameters[name], *limits)
+
+
+def resolve_reg_lambda(value, n_tasks):
+    """The penalty that `reg_lambda` stands for in a model of so many tasks."""
+    if isinstance(value, str):
+        return SHARED_REG_LAMBDA if n_tasks > 1 else 0.0
+    return value
 
 
 def check_number(name, value, kind, least, most):

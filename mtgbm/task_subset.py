@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from mtgbm.labels import MISSING, LabelEncoder
 from mtgbm.metrics.labelled import LabelledTask
 from mtgbm.metrics.scores import LOG_LOSS
-from mtgbm.parameters import find_task, per_task
+from mtgbm.parameters import find_task, per_task, resolve_reg_lambda
 
 
 class TaskTable:
@@ -179,7 +179,8 @@ def for_tasks(estimator, chosen, tasks):
     estimator : MultiTaskLGBMClassifier or Pipeline
     chosen : list of int
         Positions of the tasks; the first becomes the main task. A model of one task gets no
-        parameter that says how tasks share trees.
+        parameter that says how tasks share trees, but the penalty of its leaves is that of a model
+        of all: else models would differ in it as well as in their tasks.
     tasks : list of Task
         All tasks of the estimator.
 
@@ -194,6 +195,7 @@ def for_tasks(estimator, chosen, tasks):
     scale = per_task("scale_pos_weight", core.scale_pos_weight, names, 1.0)
     parameters = {
         "main_task": 0,
+        "reg_lambda": resolve_reg_lambda(core.reg_lambda, len(tasks)),
         "objective": kinds if len(chosen) > 1 else kinds[0],
         "scale_pos_weight": [scale[position] for position in chosen],
         "monotone_constraints": _monotone(core.monotone_constraints, chosen, names),

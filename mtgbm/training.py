@@ -20,7 +20,14 @@ from mtgbm.engine.tree import Forest
 from mtgbm.fingerprint import data_fingerprint
 from mtgbm.labels import MISSING
 from mtgbm.objectives import TaskObjectives
-from mtgbm.parameters import check_number, choose, find_task, per_task, suggest
+from mtgbm.parameters import (
+    check_number,
+    choose,
+    find_task,
+    per_task,
+    resolve_reg_lambda,
+    suggest,
+)
 from mtgbm.sklearn_callbacks import SklearnCallbacks, has_callbacks
 from mtgbm.training_state import TrainingState
 from mtgbm.validation import RoundScorer, check_decidable, deciding_weights
@@ -236,8 +243,9 @@ class Training:
         return QuantizedGradients(first_round=len(self.forest.trees))
 
     def _rules(self):
-        names = [field.name for field in fields(GrowthRules)]
-        return GrowthRules(**{name: getattr(self.estimator, name) for name in names})
+        rules = {field.name: getattr(self.estimator, field.name) for field in fields(GrowthRules)}
+        penalty = resolve_reg_lambda(self.estimator.reg_lambda, len(self.encoder.tasks_))
+        return GrowthRules(**rules | {"reg_lambda": penalty})
 
     def _boosting(self, n_rounds, validation, data, profile):
         estimator = self.estimator

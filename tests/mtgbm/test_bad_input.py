@@ -104,6 +104,7 @@ def test_values_of_the_wrong_type(refuses, name, value, text):
         ("objective", "binry", "binary"),
         ("eval_metric", "log_loss", "logloss"),
         ("importance_type", "gains", "gain"),
+        ("reg_lambda", "atuo", "auto"),
         ("early_stopping_task", "task1", "task_1"),
         ("scale_pos_weight", {"task2": 2.0}, "task_2"),
         ("objective", {"tusk_2": "binary"}, "task_2"),

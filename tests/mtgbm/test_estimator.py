@@ -8,6 +8,7 @@ from scipy.special import expit, logit, softmax
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from mtgbm import MultiTaskLGBMClassifier
 from mtgbm.engine.threads import effective_n_threads
 from mtgbm.weighting import FixedWeighting
 
@@ -512,3 +513,15 @@ def test_negative_n_jobs_leave_cores_free():
     assert effective_n_threads(-1) == available
     assert effective_n_threads(-2) == max(1, available - 1)
     assert effective_n_threads(-1000) == 1
+
+
+@pytest.mark.parametrize(("n_tasks", "penalty"), [(1, 0.0), (3, 10.0)])
+def test_the_automatic_penalty_is_for_several_tasks(make_data, make_model, n_tasks, penalty):
+    X, Y = make_data(n_tasks=n_tasks)
+    automatic = make_model(reg_lambda="auto").fit(X, Y)
+    given = make_model(reg_lambda=penalty).fit(X, Y)
+    assert_array_equal(automatic.raw_predict(X), given.raw_predict(X))
+
+
+def test_the_automatic_penalty_is_the_default():
+    assert MultiTaskLGBMClassifier().reg_lambda == "auto"
