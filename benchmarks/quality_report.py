@@ -23,6 +23,8 @@ MEASURES = (
 )
 REFERENCE = "lightgbm"
 SMALL_ROWS = 8000
+#: More contenders than this stand in the lines of a table of the documentation.
+MOST_COLUMNS = 6
 
 
 class Results:
@@ -356,7 +358,18 @@ def main_task_verdicts(results, ours):
 
 def write_rst(path, results, command):
     """The table of the documentation: AUC of each set, and the means of everything."""
-    columns = ("set", "training rows", "tasks", *results.contenders)
+    n_seeds = max(len(results.seeds(name)) for name in results.sets)
+    wide = len(results.contenders) > MOST_COLUMNS
+    header, lines = options_table(results) if wide else sets_table(results)
+    text = (
+        f"AUC on test rows, the mean over the tasks; seeds of each set: {n_seeds}::\n\n"
+        f"    {command}\n\n{rst_table(header, lines)}{rst_signs(results)}"
+    )
+    Path(path).write_text(text)
+
+
+def sets_table(results):
+    """Header and lines with a set a line, a contender a column."""
     lines = [
         (
             name,
@@ -371,12 +384,23 @@ def write_rst(path, results, command):
         lines.append((f"{title}, mean of the sets", "", "", *means))
         ranks = (f"{rank:.2f}" for rank in average_ranks(results, key, more_is_better))
         lines.append((f"{title}, average rank", "", "", *ranks))
-    n_seeds = max(len(results.seeds(name)) for name in results.sets)
-    text = (
-        f"AUC on test rows, the mean over the tasks; seeds of each set: {n_seeds}::\n\n"
-        f"    {command}\n\n{rst_table(columns, lines)}{rst_signs(results)}"
-    )
-    Path(path).write_text(text)
+    return ("set", "training rows", "tasks", *results.contenders), lines
+
+
+def options_table(results):
+    """Header and lines with a contender a line, for many contenders; a set a column."""
+    ranks = average_ranks(results, "auc", True)
+    lines = [
+        (
+            who,
+            *(f"{results.mean(name, who):.4f}" for name in results.sets),
+            f"{mean_over_sets(results, who, 'auc'):.4f}",
+            f"{rank:.2f}",
+            f"{mean_over_sets(results, who, 'log_loss'):.4f}",
+        )
+        for who, rank in zip(results.contenders, ranks, strict=True)
+    ]
+    return ("contender", *results.sets, "mean", "rank", "log loss"), lines
 
 
 def rst_table(header, rows):

@@ -99,7 +99,7 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
     max_cat_threshold, max_cat_to_onehot, min_data_per_group : int, default=32, 4, 100
         Most categories on the left side, features with so few are split one against the rest,
         fewest rows between two candidate subsets.
-    weighting : None, str or Weighting, default="fixed"
+    weighting : None, str or Weighting, default="auto"
         How much each task has to say about the structure of the trees; leaf values do not depend
         on it. One of the objects of :mod:`mtgbm.weighting`, or its name: "fixed" (None means the
         same), "adaptive" (or "auto_weight"), "adaptive_kd" (or "auto_weight_KD": with
@@ -230,7 +230,7 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         max_cat_threshold=32,
         max_cat_to_onehot=4,
         min_data_per_group=100,
-        weighting="fixed",
+        weighting="auto",
         distillation=None,
         split_criterion="gain_sum",
         sketch_outputs="auto",

@@ -365,7 +365,7 @@ def assert_refused(path, message, *data, parameters=None, error=ValueError, **na
         ({"num_leaves": 6, "reg_lambda": 1.0}, "num_leaves was 5 and is 6; reg_lambda was 'auto'"),
         ({"n_estimators": 5}, "n_estimators was 6 and is 5"),
         ({"random_state": None}, "random_state was 3 and is None"),
-        ({"weighting": FixedWeighting(2.0)}, "weighting was 'fixed' and is .*main_weight': 2.0"),
+        ({"weighting": FixedWeighting(2.0)}, "weighting was 'auto' and is .*main_weight': 2.0"),
         ({"monotone_constraints": np.ones(4)}, "monotone_constraints was None and is .*checksum"),
     ],
 )
