@@ -35,8 +35,9 @@ from mtgbm.weighting import NAMED_DISTILLATIONS, NAMED_WEIGHTINGS, Distillation,
 
 #: Weightings whose published form distils too.
 DISTILLING_WEIGHTINGS = ("adaptive_kd", "auto_weight_KD")
-#: Outputs that choose the structure of a tree if there are more: what fits in 16 lanes.
-MOST_OUTPUTS = 7
+#: Outputs that choose the structure of a tree, if there are as many: no fewer of several tasks, and
+#: no more than fit in 16 lanes.
+LEAST_OUTPUTS, MOST_OUTPUTS = 2, 7
 
 
 class Training:
@@ -68,7 +69,7 @@ class Training:
         estimator = self.estimator
         most = estimator.sketch_outputs
         if most == "auto":
-            most = MOST_OUTPUTS if estimator.monotone_constraints is None else None
+            most = self._drawn_outputs() if estimator.monotone_constraints is None else None
         elif isinstance(most, str):
             raise ValueError(
                 f"unknown sketch_outputs {most!r}; {suggest(most, ['auto'])} Or give a number of "
@@ -83,6 +84,12 @@ class Training:
             )
         criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)
         return criterion(self.objective.position_in_task, most, self.rng.spawn(1)[0])
+
+    def _drawn_outputs(self):
+        """Half of the outputs of several tasks: each round then serves some of them well."""
+        if len(self.encoder.tasks_) == 1:
+            return MOST_OUTPUTS
+        return min(max(LEAST_OUTPUTS, self.objective.n_outputs // 2), MOST_OUTPUTS)
 
     def _resolve_weighting(self):
         """A fresh weighting: names become objects, objects are cloned, None is "fixed"."""
