@@ -1,0 +1,474 @@
+"""The scikit-learn estimator. It reads tables and labels; the net does the learning."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from mtbert.columns import assign_roles, require_frame
+from mtbert.io import load_model, save_model
+from mtbert.labelled_table import LabelledTable
+from mtbert.network_plan import NetworkPlan, choose_tokenizer
+from mtbert.parameters import check_parameters
+from mtbert.table_reader import TableReader
+from mtbert.tabular import TabularEncoder
+from mtbert.targets import Targets, label_weights
+from mtbert.text_fields import TextFields
+from mtbert.validation import probabilities
+from mtgbm.columns import validate_table
+
+
+class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+    """A neural network that learns labels from the text and the other columns of a table.
+
+    Each text column goes through text steps and a text encoder, numbers and categories through an
+    encoder of their own; a fusion joins them, a head gives the scores. All is trained together.
+
+    Parameters
+    ----------
+    text_columns, numeric_columns, categorical_columns : "auto", str or list of str, default="auto"
+        What the columns are; see :func:`mtbert.columns.assign_roles` for "auto". A column without
+        a role is not used.
+    architecture : str, default="multimodal_bert"
+        A name of :data:`mtbert.modules.ARCHITECTURES`: "multimodal_bert", "multimodal_cnn",
+        "multimodal_moe", "multimodal_gate_fusion", "multimodal_cross_attn", or one that reads the
+        text only: "bert", "lstm".
+    encoder : str, path-like, dict or PreTrainedModel, default="auto"
+        Where the BERT encoder comes from, see :func:`mtbert.pretrained.find_encoder`.
+        "multimodal_cnn" and "lstm" learn their own and do not look at it.
+    shared_encoder : bool, default=True
+        Whether several text columns have one text encoder instead of one each.
+    network_options : dict, default=None
+        Options of the parts of the network, ``{"text__pooling": "cls"}``; see
+        :func:`mtbert.modules.build_network`.
+    text_steps : None, list or dict, default=None
+        The steps of :func:`mtbert.text.make_text_pipeline` for all text columns, or for some by
+        name; they end with "tokenizer". None: all.
+    max_sen_len : int, default=None
+        The most tokens of a chunk; longer text becomes several. None: what the encoder takes, at
+        most 512.
+    max_total_chunks : int or None, default=4
+        The most chunks of a row, if "dialogue_chunker" is among the steps; None for no limit.
+    vocab_size : int, default=30000
+        Most entries of the vocabulary, if one is trained.
+    scaling : {"quantile", "standard"}, default="quantile"
+        How numeric columns are scaled; missing cells are filled by the mean and indicated.
+    category_encoding : {"both", "risk", "embedding"}, default="both"
+        Whether the net sees the risks of categories, learned out of fold by
+        :class:`mtgbm.RiskTableEncoder`, or embeds the categories, or both.
+    classes : list, default=None
+        The classes of a 1-d y in the order of `classes_` and of the columns of probabilities; None
+        sorts them. Scorers of scikit-learn that take probabilities expect sorted ones.
+    class_weight : None, "balanced", dict or list, default=None
+        Weight of each class, by label or in the order of `classes_`; of several tasks, the weight
+        of label 1 of each. "balanced" gives all classes of a task the same sum of weights.
+    epochs : int, default=3
+        Passes over the rows.
+    batch_size : int, default=32
+        Rows that go through the network at once.
+    accumulate : int, default=1
+        Batches of a step of the optimizer; a step is that of one batch of all their rows.
+    learning_rate : float, default=1e-3
+        Of AdamW, for all but the BERT encoders.
+    encoder_learning_rate : float, default=1e-4
+        For the highest layer of BERT encoders.
+    layer_decay : float, default=1.0
+        By which factor the learning rate shrinks with each layer below that.
+    weight_decay : float, default=0.01
+        Of matrices; biases and norms have none.
+    warmup_share : float, default=0.1
+        Share of all steps in which the learning rates rise from 0.
+    schedule : {"linear", "cosine"}, default="linear"
+        How they fall afterwards, to 0 at the end of `epochs`.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient of a step; None for no limit.
+    early_stopping_patience : int or None, default=None
+        Stop when the validation score has not improved for so many epochs, and keep the weights of
+        the best.
+    eval_metric : {"logloss", "auc", "average_precision", "accuracy"}, default="logloss"
+        The validation score; the mean of several tasks.
+    validation_fraction : float, default=0.1
+        Share of the rows held out for early stopping if `fit` gets no `X_val`.
+    precision : {"fp32", "bf16", "fp16"}, default="fp32"
+        Of the forward pass; "fp16" needs a GPU.
+    warm_start : bool, default=False
+        `fit` goes on with the network it finds, and keeps its tokenizer, scales and categories.
+    random_state : int, RandomState or None, default=None
+        With the same one, two fits on a CPU are equal bit by bit.
+    device : str, default="auto"
+        A device of torch; "auto" is a GPU if there is one.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        The classes of a 1-d y; ``[0, 1]`` for each of several tasks, of shape (n_tasks, 2).
+    task_names_ : list of str
+        Columns of y, or task_0, task_1, ...
+    roles_ : ColumnRoles
+        What the columns are.
+    network_ : FusionNet
+    history_ : list of dict
+        For each epoch of the last fit: epoch, train_loss and, with validation rows, the metric as
+        ``valid_<metric>``.
+    best_epoch_ : int
+        The epoch, counted from 1, whose weights were kept.
+    n_epochs_ : int
+        Epochs of all fits that went on from each other.
+    n_features_in_, feature_names_in_ :
+        As in every scikit-learn estimator.
+
+    See Also
+    --------
+    mtgbm.MultiTaskLGBMClassifier : For tables without text.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mtbert import MultimodalTextTabularClassifier
+    >>> X = pd.DataFrame({
+    ...     "review": ["soft and warm", "too small", "warm coat", "small and thin"] * 5,
+    ...     "price": [20.0, 35.0, 80.0, None] * 5,
+    ... })
+    >>> y = ["keep", "return", "keep", "return"] * 5
+    >>> model = MultimodalTextTabularClassifier(
+    ...     text_columns="review", architecture="multimodal_cnn", epochs=8, random_state=0
+    ... )
+    >>> model.fit(X, y).predict(X[:2]).tolist()
+    ['keep', 'return']
+    >>> model.transform(X).shape[0]
+    20
+    """
+
+    def __init__(
+        self,
+        *,
+        text_columns="auto",
+        numeric_columns="auto",
+        categorical_columns="auto",
+        architecture="multimodal_bert",
+        encoder="auto",
+        shared_encoder=True,
+        network_options=None,
+        text_steps=None,
+        max_sen_len=None,
+        max_total_chunks=4,
+        vocab_size=30_000,
+        scaling="quantile",
+        category_encoding="both",
+        classes=None,
+        class_weight=None,
+        epochs=3,
+        batch_size=32,
+        accumulate=1,
+        learning_rate=1e-3,
+        encoder_learning_rate=1e-4,
+        layer_decay=1.0,
+        weight_decay=0.01,
+        warmup_share=0.1,
+        schedule="linear",
+        gradient_clip=1.0,
+        early_stopping_patience=None,
+        eval_metric="logloss",
+        validation_fraction=0.1,
+        precision="fp32",
+        warm_start=False,
+        random_state=None,
+        device="auto",
+        verbose=0,
+    ):
+        self.text_columns = text_columns
+        self.numeric_columns = numeric_columns
+        self.categorical_columns = categorical_columns
+        self.architecture = architecture
+        self.encoder = encoder
+        self.shared_encoder = shared_encoder
+        self.network_options = network_options
+        self.text_steps = text_steps
+        self.max_sen_len = max_sen_len
+        self.max_total_chunks = max_total_chunks
+        self.vocab_size = vocab_size
+        self.scaling = scaling
+        self.category_encoding = category_encoding
+        self.classes = classes
+        self.class_weight = class_weight
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.learning_rate = learning_rate
+        self.encoder_learning_rate = encoder_learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.warmup_share = warmup_share
+        self.schedule = schedule
+        self.gradient_clip = gradient_clip
+        self.early_stopping_patience = early_stopping_patience
+        self.eval_metric = eval_metric
+        self.validation_fraction = validation_fraction
+        self.precision = precision
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Learn from the rows of a table.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars of shape (n_rows, n_features)
+        y : array-like or DataFrame of shape (n_rows,) or (n_rows, n_tasks)
+            Labels of any two or more classes, or of several tasks 0, 1 and NaN where missing.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weight of each row in the loss.
+        X_val, y_val : optional
+            Validation rows for early stopping and `history_`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite.
+        ImportError
+            If torch, skorch or transformers is missing.
+        TypeError
+            If X is not a DataFrame or a parameter or a column of a wrong type.
+        ValueError
+            For parameters out of range, a table without text, labels of one class only, tables
+            that do not fit together.
+        """
+        start = "again" if self.warm_start and hasattr(self, "network_") else "anew"
+        return self._fit(X, y, sample_weight, X_val, y_val, self.classes, start)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None, *, X_val=None, y_val=None):
+        """Go on for `epochs` with these rows alone; the first call is `fit`.
+
+        Tokenizer, scales, categories and their risks stay those of the first call; the learning
+        rates rise and fall anew.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val :
+            As in `fit`.
+        classes : list, optional
+            All classes of a 1-d y, in the first call, in the order of `classes_`; None takes the
+            parameter `classes`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; for a label that the first call did not know.
+        """
+        classes = self.classes if classes is None else classes
+        start = "further" if hasattr(self, "network_") else "anew"
+        return self._fit(X, y, sample_weight, X_val, y_val, classes, start)
+
+    def _fit(self, X, y, sample_weight, X_val, y_val, classes, start):
+        """Start "anew", "again" with the same rows or "further" with others."""
+        self._check(X, y, X_val, y_val)
+        device = self._find_device()
+        seed = self._draw_seed(start)
+        validate_table(self, X, reset=start == "anew")
+        targets = Targets(classes) if start == "anew" else self._targets
+        labels = targets.fit_transform(y) if start == "anew" else targets.transform(y)
+        check_consistent_length(X, labels)
+        weights = label_weights(targets, labels, sample_weight, self.class_weight)
+        table = LabelledTable(X, labels, weights).counting()
+        validation = self._given_validation(X_val, y_val, targets)
+        if validation is None and self.early_stopping_patience is not None:
+            table, validation = table.hold_out(self.validation_fraction, seed)
+        reader, rows = self._read_training(table, start, seed)
+        if validation is not None:
+            validation = validation.attach_to(reader.transform(validation.X))
+        network = self._network_for(reader, targets, start, seed).to(device)
+        session = self._training(network, targets, device, seed)
+        session.run(table.attach_to(rows), validation)
+        n_before = 0 if start == "anew" else self.n_epochs_
+        self.n_epochs_ = n_before + len(session.history_)
+        self._set_fitted(reader, targets, network, session)
+        return self
+
+    def _check(self, X, y, X_val, y_val):
+        check_parameters(self)
+        require_frame(X, "X")
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both or neither.")
+
+    def _find_device(self):
+        _require_training_packages()
+        from mtbert.net import check_precision, find_device
+
+        device = find_device(self.device)
+        check_precision(self.precision, device)
+        return device
+
+    def _draw_seed(self, start):
+        """A seed; going on, another one in each fit, so that batches do not come again."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        n_before = 0 if start == "anew" else self.n_epochs_
+        return (seed + n_before) % 2**31
+
+    def _given_validation(self, X_val, y_val, targets):
+        if X_val is None:
+            return None
+        require_frame(X_val, "X_val")
+        validate_table(self, X_val, reset=False)
+        labels = targets.transform(y_val)
+        check_consistent_length(X_val, labels)
+        return LabelledTable(X_val, labels)
+
+    def _read_training(self, table, start, seed):
+        """The reader of tables, and what it makes of the training rows."""
+        if start == "further":
+            return self._reader, self._reader.transform(table.X)
+        if start == "again":
+            return self._reader, self._reader.transform_training(table.X, table.labels)
+        roles = assign_roles(
+            table.X, self.text_columns, self.numeric_columns, self.categorical_columns
+        )
+        tokenizer, max_sen_len = choose_tokenizer(self.architecture, self.encoder, self.max_sen_len)
+        text_fields = TextFields(
+            self.text_steps,
+            max_sen_len=max_sen_len,
+            max_total_chunks=self.max_total_chunks,
+            vocab_size=self.vocab_size,
+        )
+        tabular = TabularEncoder(self.scaling, self.category_encoding, seed)
+        reader = TableReader(text_fields, tabular)
+        return reader, reader.fit_transform(table.X, roles, table.labels, tokenizer)
+
+    def _network_for(self, reader, targets, start, seed):
+        """A new network, or a copy of the one that is there: a fit that fails leaves it alone."""
+        plan = NetworkPlan.of(self, reader, targets)
+        if start == "anew":
+            return plan.build(self.encoder, seed)
+        plan.check_same(self._plan)
+        return copy.deepcopy(self.network_)
+
+    def _training(self, network, targets, device, seed):
+        from mtbert.training import Training
+
+        return Training(self, network, targets, device, seed)
+
+    def _set_fitted(self, reader, targets, network, session):
+        self._reader, self._targets = reader, targets
+        self._plan = NetworkPlan.of(self, reader, targets)
+        self.roles_ = reader.roles_
+        self.task_names_ = targets.encoder_.task_names_
+        self.history_, self.best_epoch_ = session.history_, session.best_epoch_
+        self.classes_ = targets.classes_
+        self.network_ = network
+
+    def predict_proba(self, X):
+        """Probabilities of the classes, or of the tasks.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of float64
+            (n_rows, n_classes) for a 1-d y, in the order of `classes_`; (n_rows, n_tasks),
+            P(label = 1), for several tasks.
+        """
+        logits = self._compute(X)
+        found = probabilities(logits, self._targets.is_multiclass_)
+        if not self._targets.encoder_.is_1d_ or self._targets.is_multiclass_:
+            return found
+        return np.hstack([1 - found, found])
+
+    def predict(self, X):
+        """The most probable class of each task: (n_rows,) for a 1-d y, else (n_rows, n_tasks)."""
+        found = self.predict_proba(X)
+        if self._targets.encoder_.is_1d_:
+            return self.classes_[found.argmax(axis=1)]
+        return (found > 0.5).astype(self.classes_.dtype)
+
+    def transform(self, X):
+        """The fused embedding, which the head sees: float32 of shape (n_rows, output_dim)."""
+        return self._compute(X, embed=True)
+
+    def _compute(self, X, embed=False):
+        check_is_fitted(self, "network_")
+        require_frame(X, "X")
+        validate_table(self, X, reset=False)
+        device = self._find_device()
+        from mtbert.net import compute
+
+        rows = self._reader.transform(X)
+        network = self.network_.to(device)
+        return compute(network, rows, self.batch_size, device, self.precision, embed)
+
+    def save(self, folder):
+        """Write the fitted model to a folder without pickle; see :func:`mtbert.io.save_model`.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Made if it does not exist.
+        """
+        save_model(self, folder)
+
+    @classmethod
+    def load(cls, folder):
+        """Read the model that `save` wrote; see :func:`mtbert.io.load_model`.
+
+        Parameters
+        ----------
+        folder : str or path-like
+
+        Returns
+        -------
+        MultimodalTextTabularClassifier
+        """
+        return load_model(cls, folder)
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            # A file written on a machine with a GPU must load on one without.
+            devices = {parameter.device.type for parameter in self.network_.parameters()}
+            if devices != {"cpu"}:
+                state["network_"] = copy.deepcopy(self.network_).cpu()
+        return state
+
+
+def _require_training_packages():
+    for package in ("torch", "transformers", "tokenizers", "skorch"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ImportError(
+                f"MultimodalTextTabularClassifier needs the package {package}: "
+                "pip install 'mtgbm[text]'"
+            ) from error

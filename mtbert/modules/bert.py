@@ -1,0 +1,202 @@
+"""Text as the last hidden states of BERT or one of its relatives."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Literal
+
+import torch
+from torch import nn
+
+from mtbert.modules.layers import draw_anew, find_layers
+from mtbert.modules.text_encoder import TextEncoder
+from mtbert.pretrained import check_length, count_positions, describe_config, load_encoder
+from mtgbm.parameters import check_number
+
+
+class BertText(TextEncoder):
+    """BERT [1]_ over each chunk, from a model of transformers.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        As :func:`mtbert.pretrained.load_encoder` gives it; it is changed in place.
+    pooling : {"mean", "cls", "max", "pooler"}, default="mean"
+        How the tokens of a chunk become one vector: their mean, the first one, the largest values,
+        or the model's own pooler, a dense layer over the first one. With the others the pooler is
+        dropped.
+    frozen_layers : int or "all", default=0
+        How many layers, from the lowest, are not trained; with the first go the embeddings. "all"
+        means the whole model. What is drawn anew is trained in any case.
+    reinit_layers : int, default=0
+        How many layers, from the highest, are drawn anew [2]_.
+    reinit_pooler : bool, default=False
+        Whether the pooler is drawn anew.
+    gradient_checkpointing : bool, default=False
+        Whether the backward pass computes hidden states again instead of keeping them: slower, in
+        less memory.
+
+    Attributes
+    ----------
+    output_dim : int
+        The model's hidden size.
+    config : dict
+        From which :func:`mtbert.pretrained.load_encoder` builds a model of the same shape.
+
+    Raises
+    ------
+    TypeError
+        If a number is none.
+    ValueError
+        If the pooler is asked for but missing, or the model has fewer layers.
+
+    References
+    ----------
+    .. [1] Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers
+       for Language Understanding", NAACL 2019.
+    .. [2] Zhang, Wu, Katiyar, Weinberger and Artzi, "Revisiting Few-sample BERT Fine-tuning", ICLR
+       2021.
+    """
+
+    poolings = (*TextEncoder.poolings, "pooler")
+
+    def __init__(
+        self,
+        model,
+        *,
+        pooling="mean",
+        frozen_layers: int | Literal["all"] = 0,
+        reinit_layers=0,
+        reinit_pooler=False,
+        gradient_checkpointing=False,
+    ):
+        super().__init__(model.config.hidden_size, pooling)
+        self.model = model
+        self.frozen: list[nn.Module] = []
+        self.anew: list[nn.Module] = []
+        self._keep_or_drop_pooler(reinit_pooler)
+        self._draw_layers_anew(reinit_layers)
+        self._freeze(frozen_layers)
+        if gradient_checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": False})
+
+    @classmethod
+    def for_field(cls, spec, source, **options):
+        """Return the encoder of a text field.
+
+        Parameters
+        ----------
+        spec : TextFieldSpec
+        source : str, path-like, dict or PreTrainedModel
+            As :func:`mtbert.pretrained.load_encoder` takes it.
+        **options
+            Keyword arguments of the class.
+        """
+        loaded = load_encoder(source, vocab_size=spec.vocab_size, pad_id=spec.pad_id)
+        return cls(loaded.model, **options)
+
+    @property
+    def config(self) -> dict:
+        """The shape of the model, as :func:`mtbert.pretrained.load_encoder` takes it."""
+        return describe_config(self.model.config)
+
+    def train(self, mode: bool = True):
+        """Set the training mode, though what is frozen keeps its dropout off.
+
+        Parameters
+        ----------
+        mode : bool, default=True
+        """
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        for part in self.anew:
+            part.train(mode)
+        return self
+
+    def encode_chunks(self, ids, mask) -> torch.Tensor:
+        """Return the last hidden states.
+
+        Parameters
+        ----------
+        ids : tensor of shape (n_chunks, length), dtype int64
+        mask : tensor of shape (n_chunks, length), dtype bool
+
+        Returns
+        -------
+        tokens : tensor of shape (n_chunks, length, output_dim)
+
+        Raises
+        ------
+        ValueError
+            If chunks are longer than the model has positions.
+        """
+        if not torch.compiler.is_exporting():
+            check_length(ids.shape[1], count_positions(self.model.config))
+        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+
+    def pool_tokens(self, tokens, mask) -> torch.Tensor:
+        """Return a vector for each chunk.
+
+        Parameters
+        ----------
+        tokens : tensor of shape (n_chunks, length, output_dim)
+        mask : tensor of shape (n_chunks, length), dtype bool
+
+        Returns
+        -------
+        vectors : tensor of shape (n_chunks, output_dim)
+        """
+        if self.pooling == "pooler":
+            return self.model.pooler(tokens)
+        return super().pool_tokens(tokens, mask)
+
+    def parameters_by_depth(self) -> list[list[nn.Parameter]]:
+        """Return the parameters, the embeddings first, then those of each layer.
+
+        Returns
+        -------
+        depths : list of length n_layers + 1
+            The pooler belongs to the last layer.
+        """
+        layers = [list(layer.parameters()) for layer in find_layers(self.model)]
+        if self.pooling == "pooler":
+            layers[-1] += self.model.pooler.parameters()
+        known = {id(parameter) for layer in layers for parameter in layer}
+        return [[p for p in self.model.parameters() if id(p) not in known], *layers]
+
+    def _keep_or_drop_pooler(self, reinit_pooler):
+        if self.pooling != "pooler":
+            if reinit_pooler:
+                raise ValueError(
+                    f"reinit_pooler=True but pooling={self.pooling!r} does not use the pooler; "
+                    "give pooling='pooler'."
+                )
+            self.model.pooler = None  # else its weights would wait for a gradient in vain
+        elif getattr(self.model, "pooler", None) is None:
+            kind = type(self.model).__name__
+            raise ValueError(f"pooling='pooler' but {kind} has no pooler; give pooling='cls'.")
+        elif reinit_pooler:
+            self._draw_anew([self.model.pooler])
+
+    def _draw_layers_anew(self, n):
+        layers = find_layers(self.model)
+        check_number("reinit_layers", n, Integral, 0, len(layers))
+        self._draw_anew(layers[len(layers) - n :])
+
+    def _draw_anew(self, parts):
+        for part in parts:
+            draw_anew(part, self.model.config)
+        self.anew += parts
+
+    def _freeze(self, n):
+        layers = find_layers(self.model)
+        if n == "all":
+            self.frozen = [self.model]
+        else:
+            check_number("frozen_layers", n, Integral, 0, len(layers))
+            self.frozen = [self.model.embeddings, *layers[:n]] if n else []
+        for part in self.frozen:
+            part.requires_grad_(False)
+        for part in self.anew:
+            part.requires_grad_(True)

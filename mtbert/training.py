@@ -1,0 +1,117 @@
+"""One fit: from rows as numbers to a trained network."""
+
+from __future__ import annotations
+
+import torch
+from skorch.callbacks import GradientNormClipping, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
+
+from mtbert.callbacks import EarlyStopping, LearningRateCourse, Progress
+from mtbert.modules import layerwise_parameter_groups
+from mtbert.net import EpochBatches, MaskedLoss, TrainingNet
+from mtbert.targets import Targets
+from mtbert.validation import ValidationMetric
+
+
+class Training:
+    """Trains a network in place.
+
+    Parameters
+    ----------
+    estimator : MultimodalTextTabularClassifier
+        Its parameters say how.
+    network : Module
+    targets : Targets
+    device : torch.device
+    seed : int
+        Of the batches and of dropout.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        For each epoch its number, train_loss and, with validation rows, the metric.
+    best_epoch_ : int
+        Counted from 1; the last without early stopping.
+    """
+
+    def __init__(self, estimator, network, targets: Targets, device, seed):
+        self.estimator = estimator
+        self.network = network
+        self.targets = targets
+        self.device = device
+        self.seed = seed
+        self.metric = ValidationMetric(estimator.eval_metric, targets.is_multiclass_)
+
+    def run(self, rows, validation=None) -> Training:
+        """Train on rows with labels and weights.
+
+        Parameters
+        ----------
+        rows : Rows
+        validation : Rows or None
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite.
+        ValueError
+            If the metric has no value on the validation rows.
+        """
+        if validation is not None:
+            self.metric.check_defined(validation.labels, self.targets.n_outputs_)
+        batches = EpochBatches(
+            rows, self.estimator.batch_size, self.estimator.accumulate, self.seed
+        )
+        net = self._net(batches, validation)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # dropout must not touch the user's generator
+            torch.manual_seed(self.seed)
+            net.train(validation)
+        self.history_ = [_plain_epoch(epoch) for epoch in net.history.to_list()]
+        stopping = dict(net.callbacks_).get("early_stopping")
+        self.best_epoch_ = len(self.history_) if stopping is None else stopping.best_epoch_
+        return self
+
+    def _net(self, batches, validation):
+        estimator = self.estimator
+        groups = layerwise_parameter_groups(
+            self.network,
+            learning_rate=estimator.learning_rate,
+            encoder_learning_rate=estimator.encoder_learning_rate,
+            layer_decay=estimator.layer_decay,
+            weight_decay=estimator.weight_decay,
+        )
+        return TrainingNet(
+            self.network,
+            MaskedLoss,
+            criterion__is_multiclass=self.targets.is_multiclass_,
+            parameter_groups=groups,
+            batches=batches,
+            metric=self.metric,
+            precision=estimator.precision,
+            max_epochs=estimator.epochs,
+            device=self.device,
+            callbacks=self._callbacks(estimator.epochs * len(batches), validation is not None),
+            verbose=0,
+        )
+
+    def _callbacks(self, n_steps, has_validation):
+        estimator = self.estimator
+        course = LearningRateCourse(n_steps, estimator.warmup_share, estimator.schedule)
+        scheduler = LRScheduler(LambdaLR, lr_lambda=course, step_every="batch")
+        callbacks = [
+            ("clipping", GradientNormClipping(estimator.gradient_clip)),
+            ("scheduler", scheduler),
+        ]
+        key = f"valid_{self.metric.name}"
+        if estimator.early_stopping_patience is not None:
+            patience = estimator.early_stopping_patience
+            callbacks.append(("early_stopping", EarlyStopping(patience, key, self.metric.sign)))
+        if estimator.verbose > 0:
+            shown = ["train_loss", key] if has_validation else ["train_loss"]
+            callbacks.append(("progress", Progress(n_steps, shown)))
+        return callbacks
+
+
+def _plain_epoch(epoch):
+    return {key: value for key, value in epoch.items() if key != "batches"}
