@@ -28,7 +28,7 @@ def make_data():
 
 @pytest.fixture(scope="session")
 def make_model():
-    """Builds a small classifier: it learns fast, all tasks in every tree; parameters as keywords."""
+    """Builds a small classifier that learns fast, by trees of all tasks; parameters as keywords."""
 
     def build(**params):
         small = {"n_estimators": 8, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}
