@@ -222,6 +222,10 @@ def command_of(arguments):
     ]
     if arguments.sets:
         words += ["--sets", *arguments.sets]
+    if arguments.contenders is not None:
+        words += ["--contenders", *arguments.contenders]
+    for options in arguments.ours or []:
+        words += ["--ours", options]
     return f"python -m benchmarks.quality {shlex.join(words)}"
 
 

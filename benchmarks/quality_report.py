@@ -358,14 +358,21 @@ def main_task_verdicts(results, ours):
 
 def write_rst(path, results, command):
     """The table of the documentation: AUC of each set, and the means of everything."""
-    n_seeds = max(len(results.seeds(name)) for name in results.sets)
     wide = len(results.contenders) > MOST_COLUMNS
     header, lines = options_table(results) if wide else sets_table(results)
     text = (
-        f"AUC on test rows, the mean over the tasks; seeds of each set: {n_seeds}::\n\n"
+        f"AUC on test rows, the mean over the tasks; seeds of each set: {seeds_text(results)}::\n\n"
         f"    {command}\n\n{rst_table(header, lines)}{rst_signs(results)}"
     )
     Path(path).write_text(text)
+
+
+def seeds_text(results):
+    """How many seeds each set was cut with, and which sets with fewer."""
+    counts = {name: len(results.seeds(name)) for name in results.sets}
+    most = max(counts.values())
+    fewer = [f"{name}: {count}" for name, count in counts.items() if count < most]
+    return f"{most} ({', '.join(fewer)})" if fewer else str(most)
 
 
 def sets_table(results):
