@@ -128,9 +128,13 @@ def forest_from_arrays(arrays, n_outputs, mapper):
 
 
 def _nodes_from_arrays(arrays, n_nodes):
+    """The node records. Room is made for them only once all columns are known to be so long."""
+    columns = {
+        name: take(arrays, f"nodes/{name}", NODE_DTYPE[name], n_nodes) for name in NODE_FIELDS
+    }
     nodes = np.zeros(n_nodes, dtype=NODE_DTYPE)
-    for name in NODE_FIELDS:
-        nodes[name] = take(arrays, f"nodes/{name}", NODE_DTYPE[name], n_nodes)
+    for name, column in columns.items():
+        nodes[name] = column
     return nodes
 
 

@@ -349,6 +349,7 @@ ARRAY_FORGERIES = [
     ("trees/sizes", 0, 0, "a node and a leaf in each tree"),
     ("trees/sizes", 2**62, 0, "a node and a leaf in each tree"),
     ("trees/sizes", 2**31 - 1, 0, "up to 2147483647 nodes"),
+    ("trees/sizes", 2**30, 0, "array 'nodes/threshold' to be float64 of shape"),
     ("trees/sizes", 3, 0, "array 'nodes/threshold' to be float64 of shape"),
     ("bins/n_bins", 0, 0, "1 to 255 bins"),
     ("bins/n_bins", 256, 0, "1 to 255 bins"),
