@@ -36,6 +36,7 @@ DISPATCHED = [
 ]
 SINGLE = [
     "mtgbm/engine/_common.pyx",
+    "mtgbm/engine/_growth.pyx",
     "mtgbm/engine/_infinity.pyx",
     "mtgbm/engine/_memory.pyx",
     "mtgbm/engine/_openmp.pyx",

@@ -156,7 +156,7 @@ def run(program, *arguments):
 
 
 def prepared_growth(table, n_tasks, n_threads, rows, precision):
-    """A tree about to grow from random gradients."""
+    """A tree about to grow from random gradients, and what its histograms sum."""
     vectors = empty_vectors(len(table.X), n_tasks)
     rng = np.random.default_rng(1)
     vectors[:, :n_tasks] = rng.standard_normal((len(table.X), n_tasks), dtype=np.float32)
@@ -165,7 +165,7 @@ def prepared_growth(table, n_tasks, n_threads, rows, precision):
     grower = TreeGrower(table.binned, table.mapper, GrowthRules(), n_threads)
     columns = np.arange(table.X.shape[1], dtype=np.int32)
     row_vectors = precision.row_vectors(gradients, n_threads)
-    return grower.begin(row_vectors, gradients, rows, columns)
+    return grower.begin(row_vectors, gradients, rows, columns), row_vectors
 
 
 def precisions():
@@ -185,8 +185,8 @@ def histograms(table, n_threads, budget):
     for n_tasks in TASKS:
         for kind, precision in precisions().items():
             for case, rows, which in cases:
-                growth = prepared_growth(case, n_tasks, n_threads, rows.copy(), precision)
-                lanes, width = growth.vectors.n_lanes, growth.vectors.lanes.itemsize
+                growth, vectors = prepared_growth(case, n_tasks, n_threads, rows.copy(), precision)
+                lanes, width = vectors.n_lanes, vectors.lanes.itemsize
                 cells = len(rows) * n_features
                 yield Rate(
                     f"histogram, {lanes} {kind} lanes ({n_tasks} tasks), {which}",
@@ -204,12 +204,12 @@ def split_scans(table, n_threads, budget):
     for n_tasks in TASKS:
         for kind, precision in precisions().items():
             rows = np.arange(len(table.X), dtype=np.int32)
-            growth = prepared_growth(table, n_tasks, n_threads, rows, precision)
+            growth, vectors = prepared_growth(table, n_tasks, n_threads, rows, precision)
             growth.search_root()
             seconds = least_seconds(
                 lambda growth=growth: growth.search.find(0, growth.slots[0], n_threads), budget
             )
-            moved = bins * growth.vectors.n_lanes * np.dtype(growth.vectors.cell_dtype).itemsize
+            moved = bins * vectors.n_lanes * np.dtype(vectors.cell_dtype).itemsize
             name = f"split scan, {n_tasks} tasks, {kind}"
             yield Rate(name, n_threads, bins / 1e6, "M bins", seconds, moved)
 
@@ -219,7 +219,7 @@ def partitions(table, n_threads, budget):
     n_rows = len(table.X)
     for start, which in ((np.arange(n_rows), "in order"), (shuffled(n_rows), "shuffled")):
         rows = start.astype(np.int32)
-        growth = prepared_growth(table, 1, n_threads, rows, ExactGradients())
+        growth, _ = prepared_growth(table, 1, n_threads, rows, ExactGradients())
         growth.search_root()
         seconds = least_seconds(
             lambda growth=growth: growth.partition.split(0, 0, n_rows, n_threads), budget

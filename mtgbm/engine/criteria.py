@@ -11,7 +11,7 @@ import numpy as np
 
 from mtgbm.engine._isa import load_kernel
 from mtgbm.engine.threads import threads_for
-from mtgbm.engine.vectors import empty_vectors
+from mtgbm.engine.vectors import empty_vectors, lane_count
 
 _histogram = load_kernel("mtgbm.engine._histogram")
 
@@ -68,7 +68,12 @@ class GainSum:
         outputs = np.arange(len(weights))
         heard = np.flatnonzero(weights)
         if self.most_outputs is not None and len(heard) > self.most_outputs:
-            outputs = np.sort(self.rng.choice(heard, self.most_outputs, replace=False))
+            drawn = np.sort(self.rng.choice(heard, self.most_outputs, replace=False))
+            if lane_count(len(drawn)) < lane_count(len(weights)):
+                outputs = drawn
+            else:  # no narrower without the others: leave them in, but give them no weight
+                all_weights, weights = weights, np.zeros(len(weights))
+                weights[drawn] = all_weights[drawn]
         return SplitGradients(vectors, len(weights), outputs, weights[outputs])
 
     def get_state(self):

@@ -1,11 +1,11 @@
 """Growth of one tree, best split first, over histograms."""
 
-import heapq
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mtgbm.engine._common import FEATURE_DTYPE, NODE_DTYPE
+from mtgbm.engine._growth import Growth, sum_upwards
 from mtgbm.engine._isa import load_kernel
 from mtgbm.engine._partition import RowPartition
 from mtgbm.engine.profile import Profile
@@ -227,12 +227,74 @@ class TreeGrower:
         -------
         Structure
         """
-        return self.begin(vectors, gradients, rows, columns).run()
+        growth = self.begin(vectors, gradients, rows, columns)
+        growth.run()
+        n = growth.n_nodes
+        return Structure(
+            rows=rows,
+            starts=growth.starts[:n],
+            stops=growth.stops[:n],
+            depths=growth.depths[:n],
+            left=growth.left[:n],
+            splits=growth.search.splits[:n],
+            bounds=growth.search.bounds[:n],
+        )
 
     def begin(self, vectors, gradients, rows, columns):
         """Return the Growth that `grow` runs."""
         self._lay_out(len(columns), vectors)
-        return Growth(self, vectors, gradients, rows, columns)
+        stride, most_nodes = self.pool.shape[1], 2 * min(self.rules.num_leaves, len(rows)) + 1
+        weights = np.ascontiguousarray(gradients.weights, dtype=np.float64)
+        lengths = (self.features["n_bins"] + self.features["has_missing"])[columns]
+        monotone = self.monotone
+        if monotone is None:
+            monotone = np.zeros((len(self.features), len(weights)), dtype=np.int32)
+        addresses = self.pool.addresses
+        filler = _histogram.HistogramFiller(
+            self.binned.by_row, rows, vectors.lanes, columns, lengths, addresses, stride
+        )
+        search = _splitting.SplitSearch(
+            addresses,
+            vectors.cell_dtype == np.float64,
+            stride,
+            vectors.scales,
+            self.features,
+            columns,
+            lengths,
+            weights,
+            monotone,
+            self.rules.as_record(constrained=self.monotone is not None),
+            most_nodes,
+            self.n_threads,
+        )
+        return Growth(
+            self.rules,
+            rows,
+            self.pool,
+            filler,
+            search,
+            RowPartition(self.binned.by_column, rows, self.buffer, self.features, search.splits),
+            root_total=lambda growth: self._root_total(growth, vectors, lengths[0]),
+            count_lane=2 * len(weights),
+            n_outputs=len(weights),
+            rows_to_share=ROWS_TO_SHARE * stride,
+            spare=self.spare,
+            n_threads=self.n_threads,
+            reduce=None if isinstance(self.reducer, LocalReducer) else self.reducer.sum,
+            limit_children=None
+            if self.monotone is None
+            else monotone_limits(search, self.rules, monotone),
+            profile=self.profile,
+        )
+
+    def _root_total(self, growth, vectors, length):
+        """Integers may be added up from the cells of any feature; floats are summed row by row."""
+        if vectors.cell_dtype == np.int32:
+            cells = self.pool.arrays[growth.slots[0]][0, :length]
+            return cells.sum(axis=0, dtype=np.int64) * vectors.scales
+        threads = self.threads_for(len(growth.rows))
+        sums = _leaves.sum_leaves(vectors.lanes, growth.rows, [0, len(growth.rows)], threads)
+        return self.reducer.sum(sums[0])
 
     def _lay_out(self, n_columns, vectors):
         """Memory for the histograms; trees reuse it while they have the same shape."""
@@ -271,7 +333,7 @@ class TreeGrower:
         threads = self.threads_for(len(structure.rows))
         sums = _leaves.sum_leaves(vectors, structure.rows, structure.leaf_starts, threads)
         self.reducer.sum(sums)
-        sums = sum_upwards(structure, sums)
+        sums = sum_upwards(structure.left, structure.leaves, sums)
         g, h = sums[:, :n_outputs], sums[:, n_outputs : 2 * n_outputs]
         bounds = None if self.monotone is None else structure.bounds
         values = self.rules.leaf_values(g, h, bounds)
@@ -315,191 +377,35 @@ class TreeGrower:
         return np.where(inside, table[features, np.minimum(bins, table.shape[1] - 1)], np.inf)
 
 
-class Growth:
-    """The growth of one tree: nodes are numbered as they come, the root is 0.
+def monotone_limits(search, rules, monotone):
+    """Return what keeps the children's values of a monotone split on either side of their middle.
 
     Parameters
     ----------
-    grower : TreeGrower
-    vectors, gradients, rows, columns :
-        As in `TreeGrower.grow`.
+    search : SplitSearch
+    rules : GrowthRules
+    monotone : ndarray of int32 of shape (n_features, n_outputs)
+
+    Returns
+    -------
+    function
+        ``limit(node, left)`` sets the bounds of the two children of a node.
     """
 
-    def __init__(self, grower, vectors, gradients, rows, columns):
-        self.grower = grower
-        self.rules = grower.rules
-        self.pool = grower.pool
-        self.vectors = vectors
-        self.rows = rows
-        self.count_lane = 2 * len(gradients.weights)
-        features = grower.features
-        lengths = (features["n_bins"] + features["has_missing"])[columns]
-        self.lengths = lengths
-        stride = self.pool.shape[1]
-        n_nodes = 2 * min(self.rules.num_leaves, len(rows)) + 1
-        weights = np.ascontiguousarray(gradients.weights, dtype=np.float64)
-        monotone = grower.monotone
-        if monotone is None:
-            monotone = np.zeros((len(features), len(weights)), dtype=np.int32)
-        self.filler = _histogram.HistogramFiller(
-            grower.binned.by_row,
-            rows,
-            vectors.lanes,
-            columns,
-            lengths,
-            self.pool.addresses,
-            stride,
-        )
-        self.search = _splitting.SplitSearch(
-            self.pool.addresses,
-            vectors.cell_dtype == np.float64,
-            stride,
-            vectors.scales,
-            features,
-            columns,
-            lengths,
-            weights,
-            monotone,
-            self.rules.as_record(constrained=grower.monotone is not None),
-            n_nodes,
-            grower.n_threads,
-        )
-        self.partition = RowPartition(
-            grower.binned.by_column, rows, grower.buffer, features, self.search.splits
-        )
-        self.cells = len(columns) * stride * len(weights)
-        self.starts, self.stops, self.depths, self.left = [0], [len(rows)], [0], [-1]
-        self.slots = [self.pool.take()]
-        self.heap = []
-
-    def run(self):
-        """Split the leaf that gains most, until there are enough or none gains."""
-        self.search_root()
-        n_leaves = 1
-        while self.heap and n_leaves < self.rules.num_leaves:
-            _, node = heapq.heappop(self.heap)
-            self._split(node)
-            n_leaves += 1
-            if n_leaves < self.rules.num_leaves:
-                self._search_children(node)
-            self._release(node)
-        for node in range(len(self.slots)):
-            self._release(node)
-        n_nodes = len(self.starts)
-        return Structure(
-            rows=self.rows,
-            starts=np.array(self.starts),
-            stops=np.array(self.stops),
-            depths=np.array(self.depths),
-            left=np.array(self.left),
-            splits=self.search.splits[:n_nodes],
-            bounds=self.search.bounds[:n_nodes],
-        )
-
-    def search_root(self):
-        """Sum all rows of the tree and find their best split."""
-        self.search.bounds[:, 0], self.search.bounds[:, 1] = -np.inf, np.inf
-        self.fill(0)
-        self.search.totals[0] = self._root_total()
-        if self._may_split(0):
-            threads = self.grower.threads_for(self.cells)
-            with self.grower.profile("splits"):
-                gain = self.search.find(0, self.slots[0], threads)
-            self._push(0, gain)
-
-    def _root_total(self):
-        """Integers may be added up from the cells of any feature; floats are summed row by row."""
-        if self.vectors.cell_dtype == np.int32:
-            cells = self.pool.arrays[self.slots[0]][0, : self.lengths[0]]
-            return cells.sum(axis=0, dtype=np.int64) * self.vectors.scales
-        threads = self.grower.threads_for(len(self.rows))
-        sums = _leaves.sum_leaves(self.vectors.lanes, self.rows, [0, len(self.rows)], threads)
-        return self.grower.reducer.sum(sums[0])
-
-    def _may_split(self, node):
-        deep = 0 < self.rules.max_depth <= self.depths[node]
-        enough = 2 * max(1, self.rules.min_child_samples)
-        return not deep and self.search.totals[node, self.count_lane] >= enough
-
-    def fill(self, node):
-        """Sum the node's rows into its slot."""
-        start, stop = self.starts[node], self.stops[node]
-        share_rows = stop - start >= ROWS_TO_SHARE * self.pool.shape[1]
-        with self.grower.profile("histograms"):
-            self.filler.fill(
-                self.slots[node],
-                start,
-                stop,
-                self.grower.spare if share_rows else None,
-                self.grower.threads_for((stop - start) * self.pool.shape[0]),
-            )
-        self.grower.reducer.sum(self.pool.arrays[self.slots[node]])
-
-    def _search_children(self, node):
-        """Sum the smaller child; the larger is the parent less the smaller."""
-        smaller, larger = self.left[node], self.left[node] + 1
-        if self._n_rows(larger) < self._n_rows(smaller):
-            smaller, larger = larger, smaller
-        if not (self._may_split(smaller) or self._may_split(larger)):
-            return
-        self.slots[smaller] = self.pool.take()
-        self.slots[larger], self.slots[node] = self.slots[node], None
-        self.fill(smaller)
-        with self.grower.profile("splits"):
-            gains = self.search.find_pair(
-                smaller,
-                self.slots[smaller],
-                larger,
-                self.slots[larger],
-                self.grower.threads_for(2 * self.cells),
-            )
-        self._push(smaller, gains[0])
-        self._push(larger, gains[1])
-
-    def _n_rows(self, node):
-        return self.stops[node] - self.starts[node]
-
-    def _push(self, node, gain):
-        """Largest gain first; of equals the older node, so that the order is always the same."""
-        if gain > -np.inf:
-            heapq.heappush(self.heap, (-gain, node))
-        else:
-            self._release(node)
-
-    def _release(self, node):
-        if self.slots[node] is not None:
-            self.pool.give(self.slots[node])
-            self.slots[node] = None
-
-    def _split(self, node):
-        """Move the node's rows to two children."""
-        start, stop = self.starts[node], self.stops[node]
-        threads = self.grower.threads_for(stop - start)
-        with self.grower.profile("partition"):
-            middle = start + self.partition.split(node, start, stop, threads)
-        left = self.left[node] = len(self.starts)
-        self.starts += [start, middle]
-        self.stops += [middle, stop]
-        self.depths += [self.depths[node] + 1] * 2
-        self.left += [-1, -1]
-        self.slots += [None, None]
-        self.search.divide(node, left)
-        if self.grower.monotone is not None:
-            self._limit_children(node, left)
-
-    def _limit_children(self, node, left):
-        """On a monotone feature the children's values must stay on either side of their middle."""
-        bounds = self.search.bounds
+    def limit(node, left):
+        bounds = search.bounds
         bounds[left : left + 2] = bounds[node]
-        direction = self.grower.monotone[self.search.splits["feature"][node]]
+        direction = monotone[search.splits["feature"][node]]
         output = np.flatnonzero(direction)
         n = len(direction)
-        totals = self.search.totals[left : left + 2]
-        values = self.rules.leaf_values(totals[:, :n], totals[:, n : 2 * n], bounds[node])
+        totals = search.totals[left : left + 2]
+        values = rules.leaf_values(totals[:, :n], totals[:, n : 2 * n], bounds[node])
         middle = values.mean(axis=0)
         low_side, high_side = np.where(direction > 0, [[0], [1]], [[1], [0]])
         bounds[left + low_side[output], 1, output] = middle[output]
         bounds[left + high_side[output], 0, output] = middle[output]
+
+    return limit
 
 
 def feature_records(mapper):
@@ -520,16 +426,6 @@ def strip_length(longest, cell_bytes):
     """
     length = longest + max(1, 64 // cell_bytes)
     return length + ((length * cell_bytes) % 4096 == 0)
-
-
-def sum_upwards(structure, leaf_sums):
-    """Sums of every node from those of the leaves; parents have smaller numbers than children."""
-    sums = np.zeros((len(structure.starts), leaf_sums.shape[1]))
-    sums[structure.leaves] = leaf_sums
-    for node in structure.inner[::-1]:
-        left = structure.left[node]
-        np.add(sums[left], sums[left + 1], out=sums[node])
-    return sums
 
 
 def split_gains(structure, scores):
