@@ -8,12 +8,12 @@ from numbers import Integral
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from mtbert.text.packing import pack, read_spans
-from mtbert.text.rows import describe_input, messages_of, read_rows
-from mtbert.text.tokenizer import Tokenizer, check_room, count_special_tokens, token_spans
+from mtbert.text.encoding import token_spans
+from mtbert.text.packing import TRUNCATE, pack_rows, read_spans
+from mtbert.text.row_transformer import describe_input
+from mtbert.text.rows import read_rows
+from mtbert.text.tokenizer import Tokenizer, check_room, count_special_tokens
 from mtgbm.parameters import check_number, choose
-
-TRUNCATE = {"newest": slice, "oldest": lambda most: slice(-most, None)}
 
 
 class DialogueChunker(TransformerMixin, BaseEstimator):
@@ -130,12 +130,8 @@ class DialogueChunker(TransformerMixin, BaseEstimator):
             If X is not one column of texts or lists of messages.
         """
         check_is_fitted(self, "token_counter_")
-        rows = [[text for text in messages_of(row) if text.strip()] for row in read_rows(X)]
-        joined = [" ".join(messages) for messages in rows]
-        return [
-            self._truncate(pack(messages, text, spans, self.room_)) or [""]
-            for messages, text, spans in zip(rows, joined, self._spans(joined), strict=True)
-        ]
+        rows = read_rows(X)
+        return pack_rows(rows, self._spans, self.room_, self.max_total_chunks, self.truncate)
 
     def _check_parameters(self):
         check_number("max_tokens", self.max_tokens, Integral, 1, None)
@@ -159,11 +155,6 @@ class DialogueChunker(TransformerMixin, BaseEstimator):
         if callable(self.token_counter_):
             return (read_spans(self.token_counter_(text)) for text in texts)
         return token_spans(self.token_counter_, texts)
-
-    def _truncate(self, chunks):
-        if self.max_total_chunks is None:
-            return chunks
-        return chunks[TRUNCATE[self.truncate](self.max_total_chunks)]
 
     def __sklearn_tags__(self):
         return describe_input(super().__sklearn_tags__())

@@ -7,8 +7,12 @@ stretch of that text. All that is needed of a token is where in the text it star
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
+
+from mtbert.text.rows import Row, messages_of
+
+TRUNCATE = {"newest": slice, "oldest": lambda most: slice(-most, None)}
 
 
 class Stretch(NamedTuple):
@@ -18,6 +22,40 @@ class Stretch(NamedTuple):
     end_token: int
     start: int
     end: int
+
+
+def pack_rows(
+    rows: Sequence[Row],
+    find_spans: Callable[[list[str]], Iterable],
+    room: int,
+    max_total_chunks: int | None = None,
+    truncate: str = "newest",
+) -> list[list[str]]:
+    """Return the chunks of each row; see :class:`mtbert.text.DialogueChunker`.
+
+    Parameters
+    ----------
+    rows : list of length n
+        As :func:`mtbert.text.rows.read_rows` gives them.
+    find_spans : callable
+        Takes a list of texts and gives for each the characters of its tokens, (start, end).
+    room : int
+        Tokens that a chunk can hold, at least 1.
+    max_total_chunks : int or None
+    truncate : {"newest", "oldest"}
+
+    Returns
+    -------
+    list of length n
+        Of lists of chunks, one or more.
+    """
+    messages_by_row = [[text for text in messages_of(row) if text.strip()] for row in rows]
+    joined = [" ".join(messages) for messages in messages_by_row]
+    kept = slice(None) if max_total_chunks is None else TRUNCATE[truncate](max_total_chunks)
+    return [
+        pack(messages, text, spans, room)[kept] or [""]
+        for messages, text, spans in zip(messages_by_row, joined, find_spans(joined), strict=True)
+    ]
 
 
 def pack(

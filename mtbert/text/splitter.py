@@ -1,12 +1,10 @@
 """A dialogue is cut into its messages."""
 
-import re
 from numbers import Integral
 
-from mtbert.text.rows import RowTransformer, messages_of
+from mtbert.text.dialogue import split_messages
+from mtbert.text.row_transformer import RowTransformer
 from mtgbm.parameters import check_number
-
-MARKS = re.compile(r"\[bom\]|\[eom\]")
 
 
 class DialogueSplitter(RowTransformer):
@@ -40,5 +38,4 @@ class DialogueSplitter(RowTransformer):
         check_number("min_length", self.min_length, Integral, 1, None)
 
     def _transform_row(self, row):
-        parts = [part.strip() for message in messages_of(row) for part in MARKS.split(message)]
-        return [part for part in parts if len(part) >= self.min_length] or [""]
+        return split_messages(row, self.min_length)

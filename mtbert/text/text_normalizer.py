@@ -1,14 +1,9 @@
-"""White space, Unicode form, invisible characters and case."""
+"""White space, Unicode form, invisible characters and case, as a step."""
 
-import re
-import unicodedata
-
-from mtbert.text.rows import MessageTransformer
+from mtbert.text.characters import normalize_characters
+from mtbert.text.row_transformer import MessageTransformer
 from mtgbm.parameters import choose
 
-# Controls other than white space, soft hyphens, word joiners, byte order marks, and halves of
-# surrogate pairs, which no encoding can write. Joiners and marks of direction shape letters: kept.
-INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u2060\ufeff\ud800-\udfff]+")
 FORMS = dict.fromkeys(("NFC", "NFKC"))
 
 
@@ -46,11 +41,4 @@ class TextNormalizer(MessageTransformer):
             choose("form", self.form, FORMS)
 
     def _transform_message(self, message):
-        message = INVISIBLE.sub("", message).replace("\u200b", " ")  # a space of no width
-        message = self._take_form(message)
-        if self.lower:  # which may leave the form, and has to see the capitals the form brings
-            message = self._take_form(message.lower())
-        return " ".join(message.split())
-
-    def _take_form(self, message):
-        return message if self.form is None else unicodedata.normalize(self.form, message)
+        return normalize_characters(message, self.lower, self.form)

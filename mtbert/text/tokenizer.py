@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
 from numbers import Integral
 from pathlib import Path
 
@@ -13,13 +10,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from mtbert.text.rows import describe_input, messages_of, read_rows
+from mtbert.text.encoding import encodable, encode_rows
+from mtbert.text.row_transformer import describe_input
+from mtbert.text.rows import messages_of, read_rows
 from mtbert.text.wordpiece import SPECIAL_TOKENS, train_wordpiece
 from mtgbm.parameters import check_number
 
 FILE_NAME = "tokenizer.json"
-UNPAIRED_SURROGATE = re.compile("[\ud800-\udfff]")
-ENCODED_AT_ONCE = 1024  # texts; an encoding takes far more memory than its ids
 
 
 class Tokenizer(TransformerMixin, BaseEstimator):
@@ -126,13 +123,7 @@ class Tokenizer(TransformerMixin, BaseEstimator):
             If X is not one column of texts or lists of texts.
         """
         check_is_fitted(self, "tokenizer_")
-        rows = [messages_of(row) or [""] for row in read_rows(X)]
-        texts = (encodable(text) for row in rows for text in row)
-        encodings = _encode_in_blocks(self.tokenizer_.encode_batch_fast, texts)
-        return [
-            [ids for encoding in islice(encodings, len(row)) for ids in _chunks_of(encoding)]
-            for row in rows
-        ]
+        return encode_rows(self.tokenizer_, read_rows(X))
 
     def _check_parameters(self):
         if self.max_sen_len is not None:
@@ -153,42 +144,9 @@ class Tokenizer(TransformerMixin, BaseEstimator):
         return describe_input(super().__sklearn_tags__())
 
 
-def _chunks_of(encoding) -> Iterator[np.ndarray]:
-    for part in (encoding, *encoding.overflowing):
-        yield np.array(part.ids, dtype=np.int32)
-
-
-def _encode_in_blocks(encode, texts):
-    texts = iter(texts)
-    while block := list(islice(texts, ENCODED_AT_ONCE)):
-        yield from encode(block)
-
-
 def _find_pad_token(tokenizer) -> int:
     ids = (tokenizer.token_to_id(token) for token in ("[PAD]", "<pad>"))
     return next((i for i in ids if i is not None), 0)  # a mask hides it, so any id will do
-
-
-def encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold, of the same length: no halves of surrogate pairs."""
-    return text if text.isascii() else UNPAIRED_SURROGATE.sub("\ufffd", text)
-
-
-def token_spans(tokenizer, texts: Sequence[str]) -> Iterator[list[tuple[int, int]]]:
-    """Yield where the tokens of each text start and end, special tokens not counted.
-
-    Parameters
-    ----------
-    tokenizer : tokenizers.Tokenizer
-        One that does not truncate.
-    texts : list of str
-    """
-
-    def encode(block):
-        return tokenizer.encode_batch(block, add_special_tokens=False)
-
-    for encoding in _encode_in_blocks(encode, map(encodable, texts)):
-        yield encoding.offsets
 
 
 def count_special_tokens(tokenizer) -> int:

@@ -109,13 +109,12 @@ class Graph:
         """
         from onnx import TensorProto, helper
 
-        inputs, first_nodes = self._declare_inputs()
+        inputs, nodes, constants = self.parts()
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["n_rows", size])
             for name, size in sizes.items()
         ]
-        nodes = [*first_nodes, *self._nodes]
-        graph = helper.make_graph(nodes, "mtgbm", inputs, outputs, initializer=self._constants)
+        graph = helper.make_graph(nodes, "mtgbm", inputs, outputs, initializer=constants)
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid(*opset) for opset in OPSETS.items()],
@@ -125,6 +124,11 @@ class Graph:
         )
         helper.set_model_props(model, metadata)
         return model
+
+    def parts(self):
+        """Inputs, nodes in the order in which they run, and constants, as protocol buffers."""
+        inputs, first_nodes = self._declare_inputs()
+        return inputs, [*first_nodes, *self._nodes], self._constants
 
     def _matrix_input(self):
         """The input of all columns in float64."""

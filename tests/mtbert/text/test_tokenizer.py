@@ -48,7 +48,7 @@ def test_longer_texts_become_several_chunks(trained, words):
 
 
 def test_more_texts_than_one_block(trained, monkeypatch):
-    monkeypatch.setattr("mtbert.text.tokenizer.ENCODED_AT_ONCE", 3)
+    monkeypatch.setattr("mtbert.text.encoding.ENCODED_AT_ONCE", 3)
     texts = [["sent"] * (i % 4) for i in range(11)]
     rows = trained.transform(texts)
     assert [len(row) for row in rows] == [max(1, i % 4) for i in range(11)]
