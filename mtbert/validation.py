@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 from scipy.special import expit, log_softmax, softmax
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import average_precision_score, get_scorer_names, roc_auc_score
 
+from mtbert.scorers import MeanScorer
 from mtgbm.labels import MISSING
 from mtgbm.metrics import SingleClassWarning, average_precision, roc_auc
 from mtgbm.parameters import choose
@@ -18,32 +20,40 @@ class ValidationMetric:
 
     Parameters
     ----------
-    name : {"logloss", "auc", "average_precision", "accuracy"}
+    metric : {"logloss", "auc", "average_precision", "accuracy"}, str or callable
         For three classes or more "auc" and "average_precision" are the mean of each class against
-        the rest.
+        the rest. Others are scorers of scikit-learn, see :class:`mtbert.scorers.MeanScorer`.
     is_multiclass : bool
         Whether there is one task of three classes or more, a column of logits each.
 
     Attributes
     ----------
+    name : str
     sign : int
         1 if larger is better, else -1.
     """
 
-    def __init__(self, name, is_multiclass):
-        self.name = name
-        self._score = choose("eval_metric", name, MULTICLASS if is_multiclass else BINARY)
-        self.sign = -1 if name == "logloss" else 1
+    def __init__(self, metric, is_multiclass):
+        check_metric(metric)
+        self.name = metric if isinstance(metric, str) else getattr(metric, "__name__", "score")
+        own = MULTICLASS if is_multiclass else BINARY
+        is_own = isinstance(metric, str) and metric in own
+        self._score = own[metric] if is_own else MeanScorer(metric, is_multiclass)
+        self.sign = -1 if metric == "logloss" else 1
 
     def __call__(self, logits, labels) -> float:
         """Score logits of shape (n, n_outputs) by labels of shape (n, n_tasks)."""
         with warnings.catch_warnings():
             # check_defined has said already which rows have no score.
-            warnings.simplefilter("ignore", SingleClassWarning)
+            for category in (SingleClassWarning, UndefinedMetricWarning):
+                warnings.simplefilter("ignore", category)
             return float(self._score(logits.astype(np.float64), labels))
 
     def check_defined(self, labels, n_outputs) -> None:
         """Raise ValueError if no model could have a score on these rows."""
+        if isinstance(self._score, MeanScorer):
+            self._check_scorer(labels, n_outputs)
+            return
         labelled = [column[column != MISSING] for column in labels.T]
         if self.name in ("auc", "average_precision"):
             n_needed = 2 if len(labelled) > 1 else max(2, n_outputs)
@@ -55,6 +65,26 @@ class ValidationMetric:
                 f"eval_metric={self.name!r} has no value on the validation rows, which lack a "
                 "class or any label; give more or other ones, or take 'logloss'."
             )
+
+    def _check_scorer(self, labels, n_outputs):
+        """Whether the scorer gives the rows a number if all their scores are alike."""
+        reason = None
+        try:
+            score = self(np.zeros((len(labels), n_outputs)), labels)
+        except (TypeError, ValueError) as error:
+            reason = error
+        if reason is not None or not np.isfinite(score):
+            found = f"raises {type(reason).__name__}: {reason}" if reason else f"gives {score}"
+            raise ValueError(
+                f"eval_metric={self.name!r} cannot score the validation rows, it {found}. Give "
+                "rows of all classes, or take 'logloss'."
+            ) from reason
+
+
+def check_metric(metric) -> None:
+    """Raise ValueError unless it is the name of a metric, or a scorer."""
+    if not callable(metric):
+        choose("eval_metric", metric, dict.fromkeys([*BINARY, *get_scorer_names()]))
 
 
 def _binary_logloss(logits, labels):

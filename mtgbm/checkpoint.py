@@ -58,7 +58,7 @@ def open_checkpoint(estimator, seed):
     """
     if estimator.checkpoint_path is None:
         return None
-    path = _prepare(estimator.checkpoint_path)
+    path = prepare_path(estimator.checkpoint_path)
     identity = {
         "parameters": _parameters(estimator),
         "start": forest_fingerprint(estimator.forest_) if _goes_on(estimator) else None,
@@ -81,8 +81,21 @@ def _parameters(estimator):
     }
 
 
-def _prepare(path):
-    """The path of the file itself, in a folder that can be written and has no leftovers."""
+def prepare_path(path):
+    """The path of the file itself, in a folder that can be written and has no leftovers.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A symbolic link is followed.
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    ValueError
+        If it is a folder, or nothing can be written there.
+    """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"checkpoint_path must be a path or None, got {path!r}.")
     path = Path(os.path.realpath(path))

@@ -36,19 +36,19 @@ def data_fingerprint(tables, soft, reader, encoder):
     prints = {
         "tasks and classes": _digest_values(encoder.tasks_, encoder.classes_, encoder.is_1d_),
         "categories": _digest_values(reader.is_categorical_, reader.categories_),
-        "predictions of the teacher": _digest_array(*soft.values()) if soft else "none",
+        "predictions of the teacher": digest_array(*soft.values()) if soft else "none",
     }
     for name, table in tables.items():
         fields = {} if table is None else table._asdict()
         for field in ("matrix", "labels", "weights", "numbers"):
             noun = {"matrix": "features"}.get(field, field)
-            prints[f"{noun} of the {name} rows"] = _digest_array(fields.get(field))
+            prints[f"{noun} of the {name} rows"] = digest_array(fields.get(field))
     return prints
 
 
 def forest_fingerprint(forest):
     """The checksum of a forest: str."""
-    return _digest_array(*forest_to_arrays(forest).values())
+    return digest_array(*forest_to_arrays(forest).values())
 
 
 def _digest_values(*values):
@@ -63,8 +63,19 @@ def _plain(value):
     return (value.dtype.str, value.tolist()) if isinstance(value, np.ndarray) else value
 
 
-def _digest_array(*arrays):
-    """The checksum of arrays or sparse matrices with their shapes, in any layout."""
+def digest_array(*arrays):
+    """The checksum of arrays or sparse matrices with their shapes, in any layout.
+
+    Parameters
+    ----------
+    *arrays : ndarray or sparse matrix
+        Or None alone.
+
+    Returns
+    -------
+    str
+        "none" for None.
+    """
     if arrays[0] is None:
         return "none"
     total = blake2b(digest_size=DIGEST_BYTES)
@@ -110,7 +121,7 @@ def comparable(value, name):
     if isinstance(value, dict):
         return {str(key): comparable(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return {"array": list(value.shape), "checksum": _digest_array(value)}
+        return {"array": list(value.shape), "checksum": digest_array(value)}
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, BaseEstimator):
         own = value.get_params(deep=False)

@@ -4,8 +4,8 @@
 
 Each trial trains with a checkpoint after every round in a process of its own, which gets SIGKILL at
 a moment drawn uniformly over the time that a training takes. The next process goes on from the
-file, and is killed likewise, until one finishes in time. Its model must equal the uninterrupted one
-bit for bit.
+file, and may be killed likewise, until one finishes in time. Its model must equal the uninterrupted
+one bit for bit.
 """
 
 import argparse
@@ -67,6 +67,11 @@ def describe(model):
     return total.hexdigest()
 
 
+def rounds_in(checkpoint):
+    """Rounds in a checkpoint, 0 without one."""
+    return read_file(checkpoint)[0]["state"]["iteration"] if checkpoint.exists() else 0
+
+
 class Trials:
     """Starts training processes and kills them.
 
@@ -77,7 +82,23 @@ class Trials:
         Of each training.
     rng : numpy.random.Generator
         For the moments.
+
+    Attributes
+    ----------
+    modules : tuple of str
+        What is imported once for all processes.
+    unit : str
+        Of what a checkpoint counts.
+    train : callable
+        ``train(options, rounds, checkpoint, result)``, the work of a process.
+    count : callable
+        ``count(checkpoint)`` says how far the training in a file is, 0 without one.
     """
+
+    modules = ("mtgbm",)
+    unit = "round"
+    train = staticmethod(train)
+    count = staticmethod(rounds_in)
 
     def __init__(self, folder, rounds, rng):
         self.folder = folder
@@ -85,9 +106,9 @@ class Trials:
         self.rng = rng
         # A server that has imported everything, and has not run a parallel loop, forks each.
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["mtgbm"])
+        self.processes.set_forkserver_preload(list(self.modules))
         self.resumed_from = Counter()
-        self.kills = self.kills_in_a_write = self.trials_with_kills = 0
+        self.kills = self.kills_in_a_write = 0
 
     def expect(self, options):
         """The checksum without interruption, and the seconds of a training with checkpoints."""
@@ -104,7 +125,7 @@ class Trials:
     def _start(self, options, checkpoint):
         (self.folder / "result").unlink(missing_ok=True)
         arguments = (options, self.rounds, checkpoint, self.folder / "result")
-        process = self.processes.Process(target=train, args=arguments)
+        process = self.processes.Process(target=self.train, args=arguments)
         process.start()
         return process
 
@@ -118,7 +139,7 @@ class Trials:
         return (self.folder / "result").read_text()
 
     def run(self, number, options, seconds):
-        """One trial; returns the checksum of the model."""
+        """One trial, with one kill at least; returns the checksum of the model."""
         checkpoint = self.folder / f"trial_{number}.checkpoint"
         before = self.kills
         while True:
@@ -126,33 +147,41 @@ class Trials:
             process.join(self.rng.uniform(0, seconds))
             process.kill()
             process.join()
-            if process.exitcode == 0:
-                self.trials_with_kills += self.kills > before
-                return self._result()
             if process.exitcode > 0:
                 raise RuntimeError(f"a training ended with {process.exitcode}: {options}")
-            self.kills += 1
-            self.kills_in_a_write += any(self.folder.glob(f".{checkpoint.name}.*.tmp"))
-            self.resumed_from[rounds_in(checkpoint)] += 1
+            if process.exitcode < 0:
+                self.kills += 1
+                self.kills_in_a_write += any(self.folder.glob(f".{checkpoint.name}.*.tmp"))
+                self.resumed_from[self.count(checkpoint)] += 1
+            elif self.kills > before:
+                return self._result()
+            else:  # it finished in time, so this was no trial yet
+                checkpoint.unlink()
 
 
-def rounds_in(checkpoint):
-    """Rounds in a checkpoint, 0 without one."""
-    return read_file(checkpoint)[0]["state"]["iteration"] if checkpoint.exists() else 0
+def main(kind=Trials, options=OPTIONS, description=__doc__, rounds=40):
+    """Run the trials; return whether all models were equal.
 
-
-def main():
-    """Run the trials; return whether all models were equal."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    Parameters
+    ----------
+    kind : type
+        Of the trials.
+    options : list of dict
+        What the models of the trials depend on, in turn.
+    description : str
+    rounds : int
+        Of each training, unless the command line says otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=40, help="of each training")
+    parser.add_argument("--rounds", type=int, default=rounds, help="of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     equal = 0
     with tempfile.TemporaryDirectory() as folder:
-        trials = Trials(Path(folder), arguments.rounds, np.random.default_rng(arguments.seed))
-        used = OPTIONS[: arguments.trials]
-        expected = [trials.expect(options) for options in used]
+        trials = kind(Path(folder), arguments.rounds, np.random.default_rng(arguments.seed))
+        used = options[: arguments.trials]
+        expected = [trials.expect(chosen) for chosen in used]
         for number in range(arguments.trials):
             which = number % len(used)
             whole, seconds = expected[which]
@@ -166,16 +195,14 @@ def main():
 
 def report(trials, n_trials, equal):
     """Print what happened."""
-    resumed = sum(n for rounds, n in trials.resumed_from.items() if rounds)
-    print(
-        f"{n_trials} trials of {trials.rounds} rounds, {trials.kills} kills in "
-        f"{trials.trials_with_kills} of them"
-    )
+    resumed = sum(n for done, n in trials.resumed_from.items() if done)
+    print(f"{n_trials} trials, {trials.kills} kills")
     print(f"{trials.kills_in_a_write} kills in the middle of writing a checkpoint")
-    print(f"{trials.kills - resumed} times begun anew, {resumed} times resumed, from round:")
-    for rounds, n in sorted(trials.resumed_from.items()):
-        if rounds:
-            print(f"  {rounds:4d} {'#' * n}")
+    begun = trials.kills - resumed
+    print(f"{begun} times begun anew, {resumed} times resumed, from {trials.unit}:")
+    for done, n in sorted(trials.resumed_from.items()):
+        if done:
+            print(f"  {done:4d} {'#' * n}")
     print(f"{equal} of {n_trials} models equal the uninterrupted one bit for bit")
 
 
