@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mtbert.text import pad_chunks
+from mtbert.token_store import TokenStore
 
 #: Batches' worth of shuffled rows within which rows are sorted by length. More save little
 #: padding, fewer make the batches more random.
 BATCHES_SORTED_TOGETHER = 50
+
+
+@dataclass(frozen=True)
+class SharedVectors:
+    """A vector for each row; rows of the same text have the same one.
+
+    Attributes
+    ----------
+    values : ndarray of float32 of shape (n_distinct, d)
+    rows : ndarray of int64 of shape (n,)
+        Which of `values` each row has.
+    """
+
+    values: np.ndarray
+    rows: np.ndarray
+
+    def take(self, rows) -> SharedVectors:
+        """Some of these rows, by position."""
+        return SharedVectors(self.values, self.rows[rows])
+
+    def to_array(self) -> np.ndarray:
+        """The vectors of all rows: float32 of shape (n, d)."""
+        return self.values[self.rows]
 
 
 @dataclass(frozen=True)
@@ -19,23 +42,27 @@ class Rows:
 
     Attributes
     ----------
-    text : dict of str to list
-        Field to token ids: for each row a list of chunks, integer arrays.
+    text : dict of str to TokenStore
+        Field to token ids.
     numeric : ndarray of float32 of shape (n, n_numeric)
     categorical : ndarray of int64 of shape (n, n_categorical)
     labels : ndarray of int16 of shape (n, n_tasks), or None
         Class numbers, -1 where missing.
     weights : ndarray of float32 of shape (n, n_tasks), or None
         0 where a label is missing.
-    pad_id : int
+    pad_ids : dict of str to int
+        Field to the id of padding, 0 for those that are not in it.
+    vectors : dict of str to SharedVectors
+        Fields that are not in `text`, because a frozen encoder has made vectors of them.
     """
 
-    text: dict[str, list]
+    text: dict[str, TokenStore]
     numeric: np.ndarray
     categorical: np.ndarray
     labels: np.ndarray | None = None
     weights: np.ndarray | None = None
-    pad_id: int = 0
+    pad_ids: dict[str, int] = field(default_factory=dict)
+    vectors: dict[str, SharedVectors] = field(default_factory=dict)
 
     def __len__(self):
         return len(self.numeric)
@@ -44,23 +71,18 @@ class Rows:
         """Some of these rows, by position."""
         return replace(
             self,
-            text={field: [chunks[row] for row in rows] for field, chunks in self.text.items()},
+            text={name: tokens.take(rows) for name, tokens in self.text.items()},
             numeric=self.numeric[rows],
             categorical=self.categorical[rows],
             labels=None if self.labels is None else self.labels[rows],
             weights=None if self.weights is None else self.weights[rows],
+            vectors={name: vectors.take(rows) for name, vectors in self.vectors.items()},
         )
 
     def sizes(self) -> np.ndarray:
         """Tokens that each row takes when its chunks are padded to its longest: (n,)."""
-        return sum(
-            (np.array([len(row) * max(map(len, row)) for row in rows]) for rows in self.fields()),
-            start=np.zeros(len(self), dtype=np.int64),
-        )
-
-    def fields(self):
-        """The rows of chunks of each field."""
-        return self.text.values()
+        sizes = (tokens.sizes() for tokens in self.text.values())
+        return sum(sizes, start=np.zeros(len(self), dtype=np.int64))
 
     def inputs(self) -> dict[str, np.ndarray]:
         """Arrays for the network, padded to the longest row.
@@ -68,14 +90,14 @@ class Rows:
         Returns
         -------
         dict of str to ndarray
-            ``{field}_ids`` int64 and ``{field}_mask`` bool of shape (n, n_chunks, length), numeric
-            and categorical.
+            ``{field}_ids`` int64 and ``{field}_mask`` bool of shape (n, n_chunks, length), or
+            ``{field}_vector`` float32 of shape (n, d); numeric and categorical.
         """
         arrays = {"numeric": self.numeric, "categorical": self.categorical}
-        for field, rows in self.text.items():
-            ids, mask, _ = pad_chunks(rows, self.pad_id)
-            arrays |= {f"{field}_ids": ids, f"{field}_mask": mask.astype(bool)}
-        return arrays
+        for name, tokens in self.text.items():
+            ids, mask = tokens.pad(self.pad_ids.get(name, 0))
+            arrays |= {f"{name}_ids": ids, f"{name}_mask": mask}
+        return arrays | {f"{name}_vector": v.to_array() for name, v in self.vectors.items()}
 
 
 def sorted_batches(sizes, batch_size) -> list[np.ndarray]:
@@ -124,7 +146,7 @@ def _cut(rows, size):
 
 def padding_share(rows: Rows, batches) -> float:
     """Return which share of the tokens of some batches is padding, from 0 to 1."""
-    real = sum(len(chunk) for field in rows.fields() for row in field for chunk in row)
+    real = sum(tokens.n_tokens for tokens in rows.text.values())
     padded = sum(
         mask.size
         for batch in batches

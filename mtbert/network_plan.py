@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mtbert.table_reader import TableReader
 from mtbert.targets import Targets
-from mtgbm.parameters import choose
+from mtgbm.parameters import choose, suggest
 
 #: The most tokens of a chunk if the user does not say, and the encoder takes more.
 MOST_TOKENS = 512
@@ -41,10 +42,12 @@ class NetworkPlan:
     def of(cls, estimator, reader: TableReader, targets: Targets) -> NetworkPlan:
         """The plan for an estimator's parameters, and what it has read."""
         texts = reader.text_fields
-        spec = [texts.tokenizer_.get_vocab_size(), texts.pad_id_]
         return cls(
             estimator.architecture,
-            dict.fromkeys(reader.fields_.values(), spec),
+            {
+                field: [texts.tokenizers_[column].get_vocab_size(), texts.pad_ids_[column]]
+                for column, field in reader.fields_.items()
+            },
             reader.tabular.n_numeric_,
             reader.tabular.cardinalities_,
             targets.n_outputs_,
@@ -58,7 +61,7 @@ class NetworkPlan:
         Parameters
         ----------
         encoder : str, path-like, dict or PreTrainedModel
-            Where a BERT encoder comes from.
+            Where a BERT encoder comes from, or a dict with that of each field.
         seed : int
             Of the weights that are drawn.
         """
@@ -84,41 +87,112 @@ class NetworkPlan:
                 )
 
 
-def choose_tokenizer(architecture, encoder, max_sen_len):
-    """Return the tokenizer that belongs to an encoder, and how long chunks may be.
+def encoders_by_column(encoder, columns: Sequence[str], shared_encoder) -> dict[str, Any]:
+    """Return where the encoder of each text column comes from.
 
     Parameters
     ----------
-    architecture : str
     encoder : str, path-like, dict or PreTrainedModel
-    max_sen_len : int or None
-
-    Returns
-    -------
-    tokenizer : Path or None
-        None if one is to be trained.
-    max_sen_len : int
+        One for all columns, or a dict with that of each column by its name.
+    columns : sequence of str
+        The text columns.
+    shared_encoder : bool
 
     Raises
     ------
     ValueError
-        If the architecture is unknown, or the encoder takes fewer tokens than `max_sen_len`.
+        If the dict names something else than the text columns, or they are to share an encoder.
+    """
+    if not _names_columns(encoder, columns):
+        return dict.fromkeys(columns, encoder)
+    for name in encoder:
+        if name not in columns:
+            raise ValueError(
+                f"encoder names {name!r}, which is no text column; {suggest(name, columns)}"
+            )
+    for name in columns:
+        if name not in encoder:
+            raise ValueError(
+                f"encoder names no encoder for the text column {name!r}; give one for each of "
+                f"{', '.join(map(repr, columns))}, or one for all instead of a dict."
+            )
+    if shared_encoder and len(columns) > 1:
+        raise ValueError(
+            "encoder names one for each text column, but shared_encoder=True gives all columns the "
+            "same; set shared_encoder=False, or name one encoder for all."
+        )
+    return {name: encoder[name] for name in columns}
+
+
+def _names_columns(encoder, columns):
+    """Whether a dict is one of encoders by column; else it is the config of an encoder."""
+    if not isinstance(encoder, Mapping):
+        return False
+    from mtbert.pretrained import is_config
+
+    return any(name in encoder for name in columns) or not is_config(encoder)
+
+
+def choose_tokenizers(architecture, encoders: Mapping[str, Any], max_sen_len):
+    """Return the tokenizers that belong to encoders, and how long chunks may be.
+
+    Parameters
+    ----------
+    architecture : str
+    encoders : dict
+        Text column to what :func:`mtbert.pretrained.find_encoder` takes.
+    max_sen_len : int or None
+
+    Returns
+    -------
+    tokenizers : dict
+        Text column to Path, or to None if a tokenizer is to be trained.
+    lengths : dict of str to int
+        Text column to the most tokens of a chunk.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is unknown, or an encoder takes fewer tokens than `max_sen_len`.
     """
     from mtbert.modules import ARCHITECTURES, BertText
-    from mtbert.pretrained import check_length, find_encoder
+    from mtbert.pretrained import find_encoder
 
     if choose("architecture", architecture, ARCHITECTURES).text is not BertText:
-        return None, MOST_TOKENS if max_sen_len is None else max_sen_len
-    found = find_encoder(encoder)
+        length = MOST_TOKENS if max_sen_len is None else max_sen_len
+        return dict.fromkeys(encoders), dict.fromkeys(encoders, length)
+    distinct = {id(source): source for source in encoders.values()}
+    found = {number: find_encoder(source) for number, source in distinct.items()}
+    by_column = {column: found[id(source)] for column, source in encoders.items()}
+    tokenizers = {column: source.tokenizer_path for column, source in by_column.items()}
+    lengths = {
+        column: _chunk_length(column, source.max_length, max_sen_len)
+        for column, source in by_column.items()
+    }
+    return tokenizers, lengths
+
+
+def _chunk_length(column, n_positions, max_sen_len):
+    from mtbert.pretrained import check_length
+
     if max_sen_len is None:
-        return found.tokenizer_path, min(MOST_TOKENS, found.max_length)
-    check_length(max_sen_len, found.max_length)
-    return found.tokenizer_path, max_sen_len
+        return min(MOST_TOKENS, n_positions)
+    try:
+        check_length(max_sen_len, n_positions)
+    except ValueError as error:
+        raise ValueError(f"text column {column!r}: {error}") from error
+    return max_sen_len
 
 
 def encoder_config(network):
-    """Return the config of a network's BERT encoders, None if it has others.
+    """Return the config of a network's BERT encoder, None if it has others.
 
-    Built with it as encoder, a plan gives a network of the same shape.
+    Of several encoders it is a dict with the config of each by text field. Built with it as
+    encoder, a plan gives a network of the same shape.
     """
-    return getattr(network.text_encoders[0], "config", None)
+    encoders = network.text_encoders
+    if not hasattr(encoders[0], "config"):
+        return None
+    if len(encoders) == 1:
+        return encoders[0].config
+    return {f: encoder.config for f, encoder in zip(network.field_names, encoders, strict=True)}

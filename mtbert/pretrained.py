@@ -171,6 +171,20 @@ def load_encoder(source="auto", *, vocab_size=None, pad_id=0) -> LoadedEncoder:
     return LoadedEncoder(model.eval(), found.tokenizer_path)
 
 
+def is_config(options: Mapping[str, Any]) -> bool:
+    """Return whether a dict has any key of a config of transformers, or none at all.
+
+    Parameters
+    ----------
+    options : dict
+    """
+    _require_transformers()
+    from transformers import BertConfig
+
+    known = {"model_type", *BertConfig().to_dict()}
+    return not options or "model_type" in options or not known.isdisjoint(options)
+
+
 def describe_config(config) -> dict:
     """Return a config as a dict of which :func:`load_encoder` can make a model.
 

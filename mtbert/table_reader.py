@@ -11,7 +11,7 @@ from mtbert.text_fields import TextFields
 
 
 class TableReader:
-    """Learns how to read a table: its tokenizer and what its columns hold.
+    """Learns how to read a table: its tokenizers and what its columns hold.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class TableReader:
         self.text_fields = text_fields
         self.tabular = tabular
 
-    def fit_transform(self, X, roles: ColumnRoles, labels, tokenizer=None) -> Rows:
+    def fit_transform(self, X, roles: ColumnRoles, labels, tokenizers=None) -> Rows:
         """Learn from training rows and read them.
 
         Parameters
@@ -38,11 +38,11 @@ class TableReader:
         roles : ColumnRoles
         labels : ndarray of int16 of shape (n, n_tasks)
             Class numbers, -1 where missing.
-        tokenizer : str, path-like, tokenizers.Tokenizer or None
-            None trains one.
+        tokenizers : dict or None
+            Those of text columns; see :meth:`mtbert.text_fields.TextFields.fit`.
         """
         self.roles_ = roles
-        self.text_fields.fit(X, roles.text, tokenizer)
+        self.text_fields.fit(X, roles.text, tokenizers)
         return self._rows(X, self.tabular.fit_transform(X, roles, as_floats(labels)))
 
     def transform(self, X) -> Rows:
@@ -60,7 +60,8 @@ class TableReader:
     def _rows(self, X, matrices):
         text = self.text_fields.transform(X)
         named = {field: text[column] for column, field in self.fields_.items()}
-        return Rows(named, *matrices, pad_id=self.text_fields.pad_id_)
+        pad_ids = {f: self.text_fields.pad_ids_[column] for column, f in self.fields_.items()}
+        return Rows(named, *matrices, pad_ids=pad_ids)
 
 
 def as_floats(labels):

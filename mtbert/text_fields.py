@@ -1,4 +1,4 @@
-"""The text columns become token ids, each through steps of its own, all with one vocabulary."""
+"""The text columns become token ids, each through steps of its own, with one vocabulary or more."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from sklearn.pipeline import Pipeline
 from mtbert.columns import cells_of
 from mtbert.text import NAMED_STEPS, Tokenizer, make_text_pipeline
 from mtbert.text.rows import messages_of, read_rows
+from mtbert.token_store import TokenStore
 from mtgbm.parameters import suggest
 
 CUTTING_STEPS = ("dialogue_chunker", "tokenizer")
+#: Rows that go through the steps together: what they give takes far more memory than its tokens.
+ROWS_AT_ONCE = 4096
 
 
 class TextFields:
@@ -19,36 +22,47 @@ class TextFields:
     ----------
     steps : None, list or dict
         The steps of all columns, or of some by column name; None for all named ones.
-    max_sen_len : int
-        The most tokens of a chunk, special ones included.
+    max_sen_len : dict of str to int
+        The most tokens of a chunk of each column, special ones included.
     max_total_chunks : int or None
         The most chunks of a row.
     vocab_size : int
         Most entries of a vocabulary that is trained here.
+    shared_vocabulary : bool
+        Whether the tokenizers that are trained here are one, of the texts of all their columns.
 
     Attributes
     ----------
     pipelines_ : dict
         Column to Pipeline, in the order of the columns.
-    tokenizer_ : tokenizers.Tokenizer
-        The one of all columns.
-    pad_id_ : int
+    tokenizers_ : dict of str to tokenizers.Tokenizer
+    pad_ids_ : dict of str to int
     """
 
-    def __init__(self, steps=None, *, max_sen_len, max_total_chunks=None, vocab_size=30_000):
+    def __init__(
+        self,
+        steps=None,
+        *,
+        max_sen_len,
+        max_total_chunks=None,
+        vocab_size=30_000,
+        shared_vocabulary=True,
+    ):
         self.steps = steps
         self.max_sen_len = max_sen_len
         self.max_total_chunks = max_total_chunks
         self.vocab_size = vocab_size
+        self.shared_vocabulary = shared_vocabulary
 
-    def fit(self, X, columns, tokenizer=None):
-        """Train a tokenizer on the texts of all columns, unless there is one.
+    def fit(self, X, columns, tokenizers=None):
+        """Train the tokenizers that there are not yet.
 
         Parameters
         ----------
         X : DataFrame
         columns : tuple of str
-        tokenizer : str, path-like, tokenizers.Tokenizer or None
+        tokenizers : dict of str to str, path-like, tokenizers.Tokenizer or None
+            By column; for those without one, or with None, one is trained.
 
         Returns
         -------
@@ -59,51 +73,52 @@ class TextFields:
         ValueError
             If a column has no text in any row, or the steps cannot be used.
         """
-        steps = self._steps_of(columns)
         texts = {name: read_texts(X, name) for name in columns}
         _refuse_empty(texts)
-        if tokenizer is None:
-            cleaned = [
-                row
-                for name, rows in texts.items()
-                for row in _cleaning(steps[name]).fit_transform(rows)
-            ]
-            trained = Tokenizer(max_sen_len=None, vocab_size=self.vocab_size).fit(cleaned)
-            tokenizer = trained.tokenizer_
-        return self._make_pipelines(texts, tokenizer)
+        given = {name: (tokenizers or {}).get(name) for name in columns}
+        return self._make_pipelines(texts, given | self._train(texts, given))
 
-    def restore(self, columns, tokenizer):
-        """Make the pipelines of steps that learn nothing from texts, with a trained tokenizer.
+    def restore(self, tokenizers):
+        """Make the pipelines of steps that learn nothing from texts, with trained tokenizers.
 
         Parameters
         ----------
-        columns : tuple of str
-        tokenizer : str, path-like or tokenizers.Tokenizer
+        tokenizers : dict of str to str, path-like or tokenizers.Tokenizer
+            By column.
         """
-        return self._make_pipelines({name: [""] for name in columns}, tokenizer)
+        return self._make_pipelines({name: [""] for name in tokenizers}, tokenizers)
 
-    def _make_pipelines(self, texts, tokenizer):
-        steps = self._steps_of(tuple(texts))
-        self.pipelines_ = {
-            name: self._pipeline(name, steps[name], tokenizer).fit(rows)
-            for name, rows in texts.items()
-        }
-        last = next(iter(self.pipelines_.values()))[-1]
-        self.tokenizer_, self.pad_id_ = last.tokenizer_, last.pad_token_id_
-        return self
-
-    def transform(self, X):
-        """Return the token ids of each column: a list, for each row its chunks.
-
-        Returns
-        -------
-        dict of str to list
-            Of lists of int32 arrays, as :class:`mtbert.text.Tokenizer` gives them.
-        """
+    def transform(self, X) -> dict[str, TokenStore]:
+        """Return the token ids of each column."""
         return {
-            name: pipeline.transform(read_texts(X, name))
+            name: TokenStore.of_blocks(_in_blocks(pipeline, read_texts(X, name)))
             for name, pipeline in self.pipelines_.items()
         }
+
+    def _train(self, texts, given):
+        """A tokenizer for each column without one."""
+        steps = self._steps_of(tuple(texts))
+        missing = [name for name, tokenizer in given.items() if tokenizer is None]
+        groups = [missing] if self.shared_vocabulary and missing else [[name] for name in missing]
+        trained = {}
+        for names in groups:
+            cleaned = [row for n in names for row in _cleaning(steps[n]).fit_transform(texts[n])]
+            step = Tokenizer(max_sen_len=None, vocab_size=self.vocab_size).fit(cleaned)
+            trained |= dict.fromkeys(names, step.tokenizer_)
+        return trained
+
+    def _make_pipelines(self, texts, tokenizers):
+        steps = self._steps_of(tuple(texts))
+        self.pipelines_ = {
+            name: self._pipeline(name, steps[name], tokenizers[name]).fit(
+                rows if _may_learn(steps[name]) else [""]
+            )
+            for name, rows in texts.items()
+        }
+        last = {name: pipeline[-1] for name, pipeline in self.pipelines_.items()}
+        self.tokenizers_ = {name: step.tokenizer_ for name, step in last.items()}
+        self.pad_ids_ = {name: step.pad_token_id_ for name, step in last.items()}
+        return self
 
     def _steps_of(self, columns):
         if not isinstance(self.steps, dict):
@@ -118,7 +133,7 @@ class TextFields:
 
     def _pipeline(self, name, steps, tokenizer):
         pipeline = make_text_pipeline(
-            steps, tokenizer=Tokenizer(tokenizer, max_sen_len=self.max_sen_len)
+            steps, tokenizer=Tokenizer(tokenizer, max_sen_len=self.max_sen_len[name])
         )
         if not isinstance(pipeline[-1], Tokenizer):
             raise ValueError(
@@ -135,6 +150,16 @@ def read_texts(X, name):
         return read_rows(cells_of(X, name))
     except TypeError as error:
         raise TypeError(f"text column {name!r}: {error}") from error
+
+
+def _in_blocks(pipeline, rows):
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield pipeline.transform(rows[start : start + ROWS_AT_ONCE])
+
+
+def _may_learn(steps):
+    """Whether there is a step of the user's own; ours need no texts once there is a tokenizer."""
+    return not all(isinstance(step, str) for step in steps)
 
 
 def _refuse_empty(texts):

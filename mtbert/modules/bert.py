@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mtbert.modules.layers import draw_anew, find_layers
+from mtbert.modules.lora import Lora
 from mtbert.modules.text_encoder import TextEncoder
 from mtbert.pretrained import check_length, count_positions, describe_config, load_encoder
 from mtgbm.parameters import check_number
@@ -35,6 +36,11 @@ class BertText(TextEncoder):
     gradient_checkpointing : bool, default=False
         Whether the backward pass computes hidden states again instead of keeping them: slower, in
         less memory.
+    lora_rank : int or None, default=None
+        The rank of adapters, which are trained in place of the model's own weights; None for none.
+        See :func:`mtbert.modules.lora.add_adapters`, which puts them in.
+    lora_alpha, lora_dropout, lora_target_modules : default=None, 0.0, None
+        See :class:`mtbert.modules.lora.Lora`.
 
     Attributes
     ----------
@@ -42,13 +48,15 @@ class BertText(TextEncoder):
         The model's hidden size.
     config : dict
         From which :func:`mtbert.pretrained.load_encoder` builds a model of the same shape.
+    lora : Lora or None
 
     Raises
     ------
     TypeError
         If a number is none.
     ValueError
-        If the pooler is asked for but missing, or the model has fewer layers.
+        If the pooler is asked for but missing, or the model has fewer layers, or one is to be
+        frozen under adapters.
 
     References
     ----------
@@ -69,6 +77,10 @@ class BertText(TextEncoder):
         reinit_layers=0,
         reinit_pooler=False,
         gradient_checkpointing=False,
+        lora_rank=None,
+        lora_alpha=None,
+        lora_dropout=0.0,
+        lora_target_modules=None,
     ):
         super().__init__(model.config.hidden_size, pooling)
         self.model = model
@@ -77,8 +89,15 @@ class BertText(TextEncoder):
         self._keep_or_drop_pooler(reinit_pooler)
         self._draw_layers_anew(reinit_layers)
         self._freeze(frozen_layers)
+        self.lora = None
+        if lora_rank is not None:
+            self.lora = Lora(lora_rank, lora_alpha, lora_dropout, lora_target_modules)
+            self._leave_training_to_adapters(frozen_layers)
         if gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
+            # Its hook is for checkpoints that re-enter; frozen layers would compute gradients for
+            # nothing, and a model with it cannot be pickled.
+            model.disable_input_require_grads()
 
     @classmethod
     def for_field(cls, spec, source, **options):
@@ -99,6 +118,11 @@ class BertText(TextEncoder):
     def config(self) -> dict:
         """The shape of the model, as :func:`mtbert.pretrained.load_encoder` takes it."""
         return describe_config(self.model.config)
+
+    @property
+    def token_embedding(self) -> nn.Module:
+        """The embedding of words, without that of positions."""
+        return self.model.get_input_embeddings()
 
     def train(self, mode: bool = True):
         """Set the training mode, though what is frozen keeps its dropout off.
@@ -198,5 +222,15 @@ class BertText(TextEncoder):
             self.frozen = [self.model.embeddings, *layers[:n]] if n else []
         for part in self.frozen:
             part.requires_grad_(False)
+        for part in self.anew:
+            part.requires_grad_(True)
+
+    def _leave_training_to_adapters(self, frozen_layers):
+        if frozen_layers:
+            raise ValueError(
+                f"lora_rank={self.lora.rank} trains adapters in all layers, but frozen_layers="
+                f"{frozen_layers!r}; leave one of them out."
+            )
+        self.model.requires_grad_(False)  # but dropout stays on, as for any training
         for part in self.anew:
             part.requires_grad_(True)

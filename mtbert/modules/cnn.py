@@ -62,6 +62,11 @@ class CnnText(TextEncoder):
             nn.Conv1d(embedding_dim, n_filters, width) for width in kernel_widths
         )
 
+    @property
+    def token_embedding(self) -> nn.Module:
+        """The embedding that is learned here."""
+        return self.embedding
+
     def encode_chunks(self, ids, mask) -> torch.Tensor:
         """Return the answers of the filters centred at each token.
 

@@ -68,6 +68,11 @@ class LstmText(TextEncoder):
         self.forward_lstm = nn.LSTM(embedding_dim, hidden_dim, **shape)
         self.backward_lstm = nn.LSTM(embedding_dim, hidden_dim, **shape)
 
+    @property
+    def token_embedding(self) -> nn.Module:
+        """The embedding that is learned here."""
+        return self.embedding
+
     def encode_chunks(self, ids, mask) -> torch.Tensor:
         """Return the states of both directions at each token.
 

@@ -85,6 +85,11 @@ class TextEncoder(nn.Module):
         """
         return cls(spec.vocab_size, spec.pad_id, **options)
 
+    @property
+    def token_embedding(self) -> nn.Module:
+        """The module that makes vectors of token ids, and that `encode_chunks` calls once."""
+        raise NotImplementedError
+
     def encode_chunks(self, ids, mask) -> torch.Tensor:
         """Return a vector for each token.
 

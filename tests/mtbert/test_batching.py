@@ -6,11 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from mtbert.batching import Rows, padding_share, shuffled_batches, sorted_batches
+from mtbert.batching import (
+    Rows,
+    SharedVectors,
+    padding_share,
+    shuffled_batches,
+    sorted_batches,
+)
+from mtbert.token_store import TokenStore
 
 
 def rows_of_lengths(lengths):
-    text = {"text_0": [[np.arange(length) + 5 for length in row] for row in lengths]}
+    chunks = [[np.arange(length) + 5 for length in row] for row in lengths]
+    text = {"text_0": TokenStore.of_rows(chunks)}
     n = len(lengths)
     return Rows(text, np.arange(n, dtype=np.float32)[:, None], np.zeros((n, 0), np.int64))
 
@@ -58,3 +66,18 @@ def test_inputs_are_padded_to_the_longest_row():
     assert inputs["text_0_mask"].dtype == bool
     assert inputs["numeric"].tolist() == [[0.0], [1.0]]
     assert inputs["categorical"].shape == (2, 0)
+
+
+def test_vectors_come_in_place_of_tokens():
+    """Rows of one text share a vector, and cost nothing in a batch."""
+    values = np.array([[1, 2], [3, 4]], dtype=np.float32)
+    rows = Rows(
+        {},
+        np.zeros((3, 1), np.float32),
+        np.zeros((3, 0), np.int64),
+        vectors={"text_0": SharedVectors(values, np.array([1, 0, 1]))},
+    )
+    assert rows.sizes().tolist() == [0, 0, 0]
+    inputs = rows.take(np.array([2, 1])).inputs()
+    assert inputs["text_0_vector"].tolist() == [[3, 4], [1, 2]]
+    assert set(inputs) == {"text_0_vector", "numeric", "categorical"}

@@ -1,6 +1,7 @@
 """What is trained, what is drawn anew, what is refused."""
 
 import copy
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -110,6 +111,12 @@ def test_gradient_checkpointing_gives_the_same_gradients(model, text):
         gradients.append([p.grad for p in encoder.parameters()])
         assert encoder.model.is_activation_checkpointing is checkpointing
     torch.testing.assert_close(*gradients)
+
+
+def test_an_encoder_with_gradient_checkpointing_can_be_pickled(model, text):
+    encoder = BertText(model, gradient_checkpointing=True, frozen_layers=1).eval()
+    twin = pickle.loads(pickle.dumps(encoder))
+    assert torch.equal(twin(*text).vector, encoder(*text).vector)
 
 
 def test_the_config_rebuilds_the_model(model, text):
