@@ -102,6 +102,38 @@ class TabularEncoder:
         return _side_by_side(parts, len(X)), self._codes(X)
 
     @property
+    def columns_(self) -> tuple[str, ...]:
+        """The columns of the table that are encoded, numbers first."""
+        return (*self.roles_.numeric, *self.roles_.categorical)
+
+    @property
+    def sources_(self) -> list[str]:
+        """The column of the table behind each column of the numeric matrix, then of the codes."""
+        n_risks = len(self.risk_encoder_.prior_) if self._has_risks else 0
+        risks = [name for name in self.roles_.categorical for _ in range(n_risks)]
+        return [*self.roles_.numeric, *self.indicated_, *risks, *self.categories_]
+
+    def baseline(self):
+        """Encode a row about which nothing is known.
+
+        Returns
+        -------
+        numeric : ndarray of float32 of shape (1, n_numeric_)
+            Numbers are at the means of the training rows and not marked as missing, risks are those
+            of an unknown category.
+        codes : ndarray of int64 of shape (1, n_categorical)
+            0.
+        """
+        parts = []
+        if self.roles_.numeric:
+            means = [[self.imputer_.impute_dict_[name] for name in self.roles_.numeric]]
+            parts += [self.scaler_.transform(means), np.zeros((1, len(self.indicated_)))]
+        if self._has_risks:
+            prior = [*self.risk_encoder_.prior_.values()] * len(self.roles_.categorical)
+            parts.append(self.risk_scaler_.transform([prior]))
+        return _side_by_side(parts, 1), np.zeros((1, len(self.categories_)), dtype=np.int64)
+
+    @property
     def _has_risks(self):
         return "risk" in self.uses and bool(self.roles_.categorical)
 
