@@ -13,6 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from mtbert.io.stack_files import STACK_FILES, read_stack, stack_content, write_stack
 from mtbert.network_plan import NetworkPlan, encoder_config
 from mtbert.table_reader import TableReader
 from mtbert.tabular import TabularEncoder
@@ -24,7 +25,14 @@ FORMAT = "mtbert-classifier"
 VERSION = 1
 MODEL, TOKENIZER, WEIGHTS = "model.json", "tokenizer.json", "weights.safetensors"
 #: Parameters that say where something came from; the folder holds the thing itself.
-SOURCES = ("encoder", "random_state", "classes")
+SOURCES = (
+    "encoder",
+    "encoder_cache",
+    "checkpoint_path",
+    "log_dir",
+    "random_state",
+    "classes",
+)
 
 
 def save_model(estimator, folder) -> None:
@@ -57,7 +65,11 @@ def save_model(estimator, folder) -> None:
         for name, tensor in estimator.network_.state_dict().items()
     }
     save_file(weights, folder / WEIGHTS)
-    estimator._reader.text_fields.tokenizer_.save(str(folder / TOKENIZER))
+    text_fields = estimator._reader.text_fields
+    for column, file in _tokenizer_files(text_fields).items():
+        text_fields.tokenizers_[column].save(str(folder / file))
+    if estimator.stack_ is not None:
+        write_stack(estimator.stack_, folder)
     (folder / MODEL).write_text(text, encoding="utf-8")
 
 
@@ -92,6 +104,9 @@ def load_model(cls, folder):
     estimator._plan = NetworkPlan(**content["plan"])
     network = estimator._plan.build(content["encoder_config"], seed=0)
     _read_weights(network, folder / WEIGHTS)
+    estimator.stack_ = read_stack(
+        content["stack"], folder, estimator._targets, estimator._reader.roles_.text
+    )
     _set_attributes(estimator, content, network)
     return estimator
 
@@ -104,10 +119,11 @@ def _content(estimator):
     return {
         "format": FORMAT,
         "version": VERSION,
-        "packages": _versions(),
+        "packages": package_versions(),
         "parameters": parameters,
         "feature_names": names.tolist(),
         "tabular": estimator._reader.tabular.to_state(),
+        "tokenizers": _tokenizer_files(estimator._reader.text_fields),
         "max_sen_len": estimator._reader.text_fields.max_sen_len,
         "targets": estimator._targets.to_state(),
         "plan": asdict(estimator._plan),
@@ -115,10 +131,20 @@ def _content(estimator):
         "history": estimator.history_,
         "best_epoch": estimator.best_epoch_,
         "n_epochs": estimator.n_epochs_,
+        "stack": stack_content(estimator.stack_),
     }
 
 
-def _versions():
+def _tokenizer_files(text_fields):
+    """Text column to the name of its tokenizer's file, one for all columns that share it."""
+    columns = list(text_fields.tokenizers_)
+    if text_fields.shared_vocabulary or len(columns) == 1:
+        return dict.fromkeys(columns, TOKENIZER)
+    return {column: f"tokenizer_{number}.json" for number, column in enumerate(columns)}
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of those that a model depends on."""
     names = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")
     python = ".".join(map(str, sys.version_info[:3]))
     return {"python": python, "mtgbm": installed_version()} | {n: version(n) for n in names}
@@ -135,9 +161,7 @@ def _to_json(content):
 
 
 def _read_content(folder):
-    for name in (MODEL, TOKENIZER, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} holds no {name}; give a folder written by save().")
+    _require_files(folder, (MODEL, WEIGHTS))
     content = json.loads((folder / MODEL).read_text(encoding="utf-8"))
     found = (content.get("format"), content.get("version"))
     if found[0] != FORMAT or not isinstance(found[1], int) or found[1] > VERSION:
@@ -145,7 +169,15 @@ def _read_content(folder):
             f"{folder / MODEL} is of format {found[0]!r}, version {found[1]}; this is mtgbm "
             f"{installed_version()}, which reads {FORMAT!r} up to version {VERSION}."
         )
+    _require_files(folder, content["tokenizers"].values())
+    _require_files(folder, STACK_FILES if content["stack"] is not None else ())
     return content
+
+
+def _require_files(folder, names):
+    for name in names:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} holds no {name}; give a folder written by save().")
 
 
 def _read_reader(estimator, content, folder):
@@ -154,11 +186,13 @@ def _read_reader(estimator, content, folder):
         max_sen_len=content["max_sen_len"],
         max_total_chunks=estimator.max_total_chunks,
         vocab_size=estimator.vocab_size,
+        shared_vocabulary=estimator.shared_encoder,
     )
     tabular = TabularEncoder.from_state(content["tabular"])
     reader = TableReader(text_fields, tabular)
     reader.roles_ = tabular.roles_
-    text_fields.restore(tabular.roles_.text, folder / TOKENIZER)
+    files = content["tokenizers"]
+    text_fields.restore({column: folder / files[column] for column in tabular.roles_.text})
     return reader
 
 

@@ -1,0 +1,183 @@
+"""What can be chosen about stacking, and its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
+
+from mtgbm import MultiTaskLGBMClassifier
+from mtgbm.parameters import check_number, check_parameters, choose, suggest
+
+#: What the parameter `stacking` of the estimator can be, beside None.
+STACKINGS = ("gbdt",)
+#: How the scores of the net and of the trees become one: a weighted sum, or the trees see both.
+JOINS = ("blend", "trees")
+#: What trees can see.
+FEATURES = ("net_scores", "net_embedding", "text_scores", "columns")
+#: Parameters of the trees unless the user gives others.
+TREES = {"n_estimators": 300, "learning_rate": 0.05, "num_leaves": 7}
+#: Parameters of the trees that stacking itself sets.
+SET_HERE = (
+    "best_round_per_task",
+    "categorical_feature",
+    "checkpoint_interval",
+    "checkpoint_path",
+    "early_stopping_rounds",
+    "objective",
+    "random_state",
+    "warm_start",
+)
+#: Of the scores that a linear model reads off the text.
+TEXT_MODEL = {"ngram_range": (1, 2), "max_features": 20_000, "C": 1.0}
+
+
+@dataclass(frozen=True)
+class StackingOptions:
+    """The keys of `stacking_options`.
+
+    Attributes
+    ----------
+    folds : int, default=3
+        Parts of the rows. For each, a net learns from the other parts and scores this one; one
+        more net learns from all rows and predicts. 0: one net alone; what joins the scores is
+        learned from the validation rows, which are held out if `fit` gets none.
+    join : {"blend", "trees"}, default="blend"
+        "blend": a weighted sum of the scores of the net and those of the trees; with the weights
+        that serve rows best which neither has learned from. "trees": the trees see the scores of
+        the net and have the last word.
+    features : list of {"net_scores", "net_embedding", "text_scores", "columns"}, default=None
+        What the trees see: the logits of the net, its fused embedding in a few axes, the scores of
+        a linear model of words and pairs of words, the columns that are no text (scaled numbers,
+        risks and codes of categories, as the net sees them). None: text_scores and columns, and
+        with ``join="trees"`` net_scores.
+    n_components : int, default=16
+        Axes of "net_embedding".
+    text_model : dict
+        ngram_range, max_features and C of "text_scores"; see
+        :class:`mtbert.stacking.text_scores.TextScores`.
+    trees : dict
+        Parameters of :class:`mtgbm.MultiTaskLGBMClassifier`. n_estimators is the most rounds; those
+        are kept that serve rows best which the trees have not seen.
+    """
+
+    folds: int = 3
+    join: str = "blend"
+    features: tuple[str, ...] = ()
+    n_components: int = 16
+    text_model: dict[str, Any] = field(default_factory=dict)
+    trees: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, options) -> StackingOptions:
+        """Check what the user gave and fill in the rest.
+
+        Raises
+        ------
+        TypeError
+            If a value is of the wrong type.
+        ValueError
+            If a key or value is unknown, out of range, or does not go with another.
+        """
+        given = _check_keys(options)
+        if "folds" in given:
+            _check_folds(given["folds"])
+        if "n_components" in given:
+            name = "stacking_options['n_components']"
+            check_number(name, given["n_components"], Integral, 1, None)
+        choose("stacking_options['join']", given.get("join", cls.join), dict.fromkeys(JOINS, True))
+        given["features"] = _read_features(given.get("features"), given.get("join", cls.join))
+        given["text_model"] = _read_text_model(given.get("text_model"))
+        given["trees"] = _read_trees(given.get("trees"))
+        chosen = cls(**given)
+        chosen._check_together()
+        return chosen
+
+    def _check_together(self):
+        wanted = [name for name in self.features if name.startswith("net_")]
+        if self.folds == 0 and self.join == "trees":
+            raise ValueError(
+                "join='trees' needs scores of the net for all rows, and folds=0 gives them for the "
+                "validation rows alone; set folds to 2 or more, or join='blend'."
+            )
+        if self.folds == 0 and wanted:
+            raise ValueError(
+                f"the feature {wanted[0]!r} is learned out of fold; set folds to 2 or more, or "
+                "leave it out."
+            )
+
+
+def _check_keys(options):
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise TypeError(f"stacking_options must be a dict or None, got {options!r}.")
+    names = [item.name for item in fields(StackingOptions)]
+    for key in options:
+        if key not in names:
+            raise ValueError(f"stacking_options has the key {key!r}; {suggest(key, names)}")
+    return dict(options)
+
+
+def _check_folds(folds):
+    check_number("stacking_options['folds']", folds, Integral, 0, None)
+    if folds == 1:
+        raise ValueError(
+            "stacking_options['folds'] must be 0 or at least 2, got 1: a net that scores the only "
+            "part would have no rows to learn from."
+        )
+
+
+def _read_features(features, join):
+    if features is None:
+        usual = ("text_scores", "columns")
+        return usual if join == "blend" else ("net_scores", *usual)
+    if isinstance(features, str) or not hasattr(features, "__iter__"):
+        raise TypeError(f"stacking_options['features'] must be a list of names, got {features!r}.")
+    for name in features:
+        choose("feature of the trees", name, dict.fromkeys(FEATURES, True))
+    if not features:
+        raise ValueError(
+            f"stacking_options['features'] is empty; name some of {', '.join(FEATURES)}."
+        )
+    return tuple(name for name in FEATURES if name in features)
+
+
+def _read_text_model(given):
+    given = _check_dict("text_model", given)
+    for key in given:
+        choose("key of stacking_options['text_model']", key, dict.fromkeys(TEXT_MODEL, True))
+    chosen = TEXT_MODEL | given
+    check_number("C of stacking_options['text_model']", chosen["C"], Real, (0,), None)
+    name = "max_features of stacking_options['text_model']"
+    check_number(name, chosen["max_features"], Integral, 1, None)
+    return chosen | {"ngram_range": _check_lengths(chosen["ngram_range"])}
+
+
+def _check_lengths(value):
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    if not is_pair or not all(type(n) is int for n in value) or not 1 <= value[0] <= value[1]:
+        raise ValueError(
+            "ngram_range of stacking_options['text_model'] must be the fewest and the most words "
+            f"of a term, such as (1, 2), got {value!r}."
+        )
+    return tuple(value)
+
+
+def _read_trees(given):
+    given = _check_dict("trees", given)
+    known = [name for name in MultiTaskLGBMClassifier().get_params() if name not in SET_HERE]
+    for key in given:
+        if key in SET_HERE:
+            raise ValueError(f"stacking_options['trees'] may not set {key}: stacking itself does.")
+        if key not in known:
+            raise ValueError(f"stacking_options['trees'] has {key!r}; {suggest(key, known)}")
+    chosen = TREES | given
+    check_parameters(MultiTaskLGBMClassifier(**chosen))
+    return chosen
+
+
+def _check_dict(name, value):
+    if value is not None and not isinstance(value, dict):
+        raise TypeError(f"stacking_options[{name!r}] must be a dict, got {value!r}.")
+    return value or {}

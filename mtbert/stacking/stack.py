@@ -1,0 +1,184 @@
+"""The trees beside a net, and what joins the scores of both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtbert.batching import Rows
+from mtbert.columns import ColumnRoles
+from mtbert.labelled_table import LabelledTable
+from mtbert.stacking.blend import ScoreBlend, mean_logloss
+from mtbert.stacking.embedding import EmbeddingAxes
+from mtbert.stacking.folds import check_enough_rows, deal_folds, fewest_of_a_class
+from mtbert.stacking.nets import CrossFittedNets, TrainedNet
+from mtbert.stacking.options import StackingOptions
+from mtbert.stacking.text_scores import TextScores
+from mtbert.stacking.trees import CrossFittedTrees
+from mtbert.targets import Targets
+
+#: Most folds of the trees if the net has none.
+TREE_FOLDS = 5
+
+
+class Stack:
+    """Learns what a net and trees say together.
+
+    Parameters
+    ----------
+    options : StackingOptions
+    targets : Targets
+    seed : int
+
+    Attributes
+    ----------
+    text_scores_ : TextScores or None
+        None if the trees do not see "text_scores".
+    axes_ : EmbeddingAxes or None
+        None if they do not see "net_embedding".
+    trees_ : CrossFittedTrees
+    blend_ : ScoreBlend or None
+        None if the trees have the last word.
+    losses_ : dict of str to float
+        Mean log loss of "net" and "trees", on rows that they have not learned from, and of the
+        "blend" of their scores there.
+
+    References
+    ----------
+    Wolpert, "Stacked generalization", Neural Networks 5(2), 1992. Breiman, "Stacked regressions",
+    Machine Learning 24, 1996, for weights that are not negative.
+    """
+
+    def __init__(self, options: StackingOptions, targets: Targets, seed=0):
+        self.options = options
+        self.targets = targets
+        self.seed = seed
+
+    def check(self, labels, roles: ColumnRoles) -> None:
+        """Raise ValueError if there are too few training rows of a class, or nothing to see.
+
+        Parameters
+        ----------
+        labels : ndarray of int16 of shape (n, n_tasks)
+            -1 where missing.
+        roles : ColumnRoles
+        """
+        check_enough_rows(labels, self.targets, max(2, self.options.folds))
+        has_columns = bool(roles.numeric or roles.categorical)
+        if self.options.features == ("columns",) and not has_columns:
+            raise ValueError(
+                "the trees are to see 'columns' alone, but X has only text; add 'text_scores' to "
+                "stacking_options['features']."
+            )
+
+    def fit(self, table: LabelledTable, net: TrainedNet, train, validation, say) -> Stack:
+        """Learn from the rows that the net has learned from.
+
+        Parameters
+        ----------
+        table : LabelledTable
+        net : TrainedNet
+        train : callable
+            ``train(table, number)`` returns another TrainedNet, the same for the same arguments.
+        validation : LabelledTable or None
+            Rows that the net has not learned from; needed without folds.
+        say : callable
+            Gets a line of text at each stage.
+        """
+        fold_of = deal_folds(table.labels, self._n_folds(table.labels), self.seed)
+        nets = self._cross_fit_nets(table, fold_of, net, train, say)
+        say("stacking: trees")
+        features = self._learn_features(table, fold_of, net, nets)
+        self.trees_ = CrossFittedTrees(self.options.trees, self.targets, self.seed)
+        n_categorical = net.rows.categorical.shape[1] if "columns" in self.options.features else 0
+        seen_by_none = self.trees_.fit_transform(
+            features, n_categorical, table.labels, table.weights, fold_of
+        )
+        if nets is not None:
+            self._join(nets.scores_, seen_by_none, table)
+            return self
+        rows = net.reader.transform(validation.X)
+        scores = self.trees_.transform(self._features(validation.X, rows))
+        self._join(net.run(rows), scores, validation)
+        return self
+
+    def _n_folds(self, labels):
+        return self.options.folds or min(TREE_FOLDS, fewest_of_a_class(labels))
+
+    def _cross_fit_nets(self, table, fold_of, net, train, say):
+        self.axes_ = None
+        if self.options.folds == 0:
+            return None
+        if "net_embedding" in self.options.features:
+            embedding = net.run(net.rows, embed=True)
+            self.axes_ = EmbeddingAxes(self.options.n_components).fit(embedding)
+        return CrossFittedNets(train, self.axes_).fit(table, fold_of, net, say)
+
+    def _learn_features(self, table, fold_of, net, nets):
+        """What the trees see of the training rows, by sources that have not seen their labels."""
+        self.text_scores_ = None
+        makers = {
+            "net_scores": lambda: nets.scores_,
+            "net_embedding": lambda: nets.places_,
+            "text_scores": lambda: self._learn_text_scores(table, fold_of, net.reader),
+            "columns": lambda: _columns(net.rows),
+        }
+        return self._side_by_side(makers)
+
+    def _learn_text_scores(self, table, fold_of, reader):
+        options = self.options.text_model
+        self.text_scores_ = TextScores(reader.roles_.text, self.targets, **options)
+        return self.text_scores_.fit_transform(table.X, table.labels, table.weights, fold_of)
+
+    def _features(self, X, rows, net_scores=None, embed=None):
+        """What the trees see of rows that took no part."""
+        makers = {
+            "net_scores": lambda: net_scores,
+            "net_embedding": lambda: self.axes_.transform(embed(rows)),
+            "text_scores": lambda: self.text_scores_.transform(X),
+            "columns": lambda: _columns(rows),
+        }
+        return self._side_by_side(makers)
+
+    def _side_by_side(self, makers):
+        blocks = [makers[name]() for name in self.options.features]
+        return np.hstack(blocks).astype(np.float64)
+
+    def _join(self, net_scores, tree_scores, table):
+        """Learn the weights of net and trees from rows that neither has learned from."""
+        labels = table.labels
+        weights = np.ones(labels.shape) if table.weights is None else table.weights
+        is_multiclass = self.targets.is_multiclass_
+        sources = {"net": net_scores, "trees": tree_scores}
+        self.blend_ = None
+        if self.options.join == "blend":
+            both = np.stack([net_scores, tree_scores])
+            self.blend_ = ScoreBlend(is_multiclass).fit(both, labels, weights)
+            sources["blend"] = self.blend_(both)
+        self.losses_ = {
+            name: mean_logloss(scores, labels, weights, is_multiclass)
+            for name, scores in sources.items()
+        }
+
+    def transform(self, X, rows: Rows, net_scores, embed) -> np.ndarray:
+        """Return joint logits of other rows.
+
+        Parameters
+        ----------
+        X : DataFrame
+        rows : Rows
+            The same, as the net's reader reads them.
+        net_scores : ndarray of shape (n, n_outputs)
+            Logits of the net.
+        embed : callable
+            Rows to the net's fused embedding.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n, n_outputs)
+        """
+        scores = self.trees_.transform(self._features(X, rows, net_scores, embed))
+        return scores if self.blend_ is None else self.blend_(np.stack([net_scores, scores]))
+
+
+def _columns(rows):
+    return np.hstack([rows.numeric, rows.categorical])
