@@ -94,3 +94,16 @@ def write_json(path, results):
     """Write results to a file, if a path was given."""
     if path is not None:
         Path(path).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def read_records(path):
+    """The records of a file with one in each line; none if there is no such file."""
+    if not Path(path).exists():
+        return []
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def append_record(path, record):
+    """Add a line to a file; a run that is cut keeps what it has measured."""
+    with Path(path).open("a") as file:
+        file.write(json.dumps(record) + "\n")

@@ -20,12 +20,12 @@ not spin (OMP_WAIT_POLICY=passive). `benchmarks.peers` measures time.
 """
 
 import argparse
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
 
+from benchmarks.measure import append_record, read_records
 from benchmarks.quality_contenders import CONTENDERS, OURS, PEERS, is_ours, variant
 from benchmarks.quality_report import Results, print_report, write_rst
 from benchmarks.quality_sets import SETS
@@ -94,13 +94,13 @@ def run_cut(keys, contenders, shared):
 
 def run_all(arguments, contenders):
     """Add what the file of results lacks."""
-    done = {tuple(record[name] for name in KEY) for record in read_results(arguments.results)}
+    done = {tuple(record[name] for name in KEY) for record in read_records(arguments.results)}
     for name in arguments.sets:
         for seed in range(arguments.seeds):
             keys = missing_keys(name, seed, contenders, done)
             shared = shared_parameters(arguments, seed)
             for record in run_cut(keys, contenders, shared) if keys else ():
-                append(arguments.results, record)
+                append_record(arguments.results, record)
                 say(record)
 
 
@@ -113,18 +113,6 @@ def shared_parameters(arguments, seed):
         "n_jobs": arguments.threads,
         "random_state": seed,
     }
-
-
-def read_results(path):
-    """The records of a file; none if there is no such file."""
-    if not Path(path).exists():
-        return []
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
-
-
-def append(path, record):
-    with Path(path).open("a") as file:
-        file.write(json.dumps(record) + "\n")
 
 
 def say(record):
@@ -176,7 +164,7 @@ def parse_arguments(argv=None):
 
 def check_rounds(parser, arguments):
     """One file is of one number of rounds."""
-    records = read_results(arguments.results) if arguments.results else []
+    records = read_records(arguments.results) if arguments.results else []
     others = {record["most_rounds"] for record in records} - {arguments.rounds}
     if others:
         parser.error(
@@ -200,7 +188,7 @@ def chosen_records(arguments, contenders):
     """Of the file, in the order of the contenders."""
     records = [
         record
-        for record in read_results(arguments.results or arguments.report)
+        for record in read_records(arguments.results or arguments.report)
         if record["set"] in (arguments.sets or SETS) and record["seed"] < arguments.seeds
     ]
     if contenders is None:

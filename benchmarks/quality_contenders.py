@@ -200,14 +200,33 @@ def variant(text):
     ValueError
         If the text cannot be read or names no parameter of the estimator.
     """
+    written, options = read_options(text, MultiTaskLGBMClassifier())
+    return f"{OURS} {written}", partial(fit_ours, options=options)
+
+
+def read_options(text, estimator):
+    """Read parameters of an estimator that are written as arguments.
+
+    Returns
+    -------
+    written : str
+        The same, with one space after each comma.
+    options : dict
+
+    Raises
+    ------
+    ValueError
+        If the text cannot be read or names no parameter of the estimator.
+    """
     keywords = read_keywords(text)
-    known = MultiTaskLGBMClassifier().get_params(deep=False)
+    known = estimator.get_params(deep=False)
     for name in keywords:
         if name not in known:
-            raise ValueError(f"mtgbm has no parameter {name!r}; {suggest(name, known)}")
-    options = {name: read_value(node) for name, node in keywords.items()}
+            raise ValueError(
+                f"{type(estimator).__name__} has no parameter {name!r}; {suggest(name, known)}"
+            )
     written = ", ".join(f"{name}={ast.unparse(node)}" for name, node in keywords.items())
-    return f"{OURS} {written}", partial(fit_ours, options=options)
+    return written, {name: read_value(node) for name, node in keywords.items()}
 
 
 def read_keywords(text):

@@ -231,16 +231,21 @@ class Verdict:
 def print_verdicts(results):
     for ours in results.ours:
         print(f"\n{ours}: is it as good as it should be?")
-        lines = [
-            (
-                verdict.text,
-                f"{verdict.value:+.4f}",
-                f"{verdict.least:+.3f}",
-                "yes" if verdict.holds else "NO",
-            )
-            for verdict in verdicts(results, ours)
-        ]
-        print_table(("", "measured", "at least", "holds"), lines)
+        print_verdict_table(verdicts(results, ours))
+
+
+def print_verdict_table(found):
+    """A line for each `Verdict`."""
+    lines = [
+        (
+            verdict.text,
+            f"{verdict.value:+.4f}",
+            f"{verdict.least:+.3f}",
+            "yes" if verdict.holds else "NO",
+        )
+        for verdict in found
+    ]
+    print_table(("", "measured", "at least", "holds"), lines)
 
 
 def verdicts(results, ours):
