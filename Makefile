@@ -1,4 +1,4 @@
-# make demo and make test need nothing but Python, make and a C compiler: they install the rest.
+# make demo, demo-text and test need nothing but Python, make and a C compiler: they install the rest.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,10 +9,13 @@ KERNELS := $(wildcard mtgbm/*/*.pyx mtgbm/*/*.pxd)
 # Let idle OpenMP threads sleep: spinning ones take the cores that others wait for.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint docs clean
+.PHONY: demo demo-text test lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/flights.py
+
+demo-text: $(INSTALLED)
+	$(BIN)/python examples/reviews.py
 
 test: $(INSTALLED)
 	$(BIN)/pytest -q -n 2

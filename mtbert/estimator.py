@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
+import sys
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
@@ -11,10 +14,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mtbert.columns import assign_roles, require_frame
+from mtbert.explanation import explain, modality_ablation
+from mtbert.fingerprint import data_fingerprint
 from mtbert.io import load_model, save_model
 from mtbert.labelled_table import LabelledTable
-from mtbert.network_plan import NetworkPlan, choose_tokenizer
-from mtbert.parameters import check_parameters
+from mtbert.network_plan import NetworkPlan, choose_tokenizers, encoders_by_column
+from mtbert.parameters import check_parameters, plain_parameters, refuse_to_go_on
+from mtbert.stacking import Stack, StackingOptions
+from mtbert.stacking.nets import TrainedNet
 from mtbert.table_reader import TableReader
 from mtbert.tabular import TabularEncoder
 from mtbert.targets import Targets, label_weights
@@ -40,9 +47,15 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         text only: "bert", "lstm".
     encoder : str, path-like, dict or PreTrainedModel, default="auto"
         Where the BERT encoder comes from, see :func:`mtbert.pretrained.find_encoder`.
-        "multimodal_cnn" and "lstm" learn their own and do not look at it.
+        "multimodal_cnn" and "lstm" learn their own and do not look at it. Or, with
+        ``shared_encoder=False``, a dict with the encoder of each text column by its name.
     shared_encoder : bool, default=True
-        Whether several text columns have one text encoder instead of one each.
+        Whether several text columns have one text encoder instead of one each, and one vocabulary,
+        if it is trained.
+    encoder_cache : None, str, path-like or joblib.Memory, default=None
+        Where to keep what a frozen encoder, ``network_options={"text__frozen_layers": "all"}``,
+        makes of each text, for other fits, folds and predictions; see :mod:`mtbert.encoder_cache`.
+        A folder stands for ``joblib.Memory(folder)``. None: a fit computes it once for itself.
     network_options : dict, default=None
         Options of the parts of the network, ``{"text__pooling": "cls"}``; see
         :func:`mtbert.modules.build_network`.
@@ -90,18 +103,39 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
     early_stopping_patience : int or None, default=None
         Stop when the validation score has not improved for so many epochs, and keep the weights of
         the best.
-    eval_metric : {"logloss", "auc", "average_precision", "accuracy"}, default="logloss"
-        The validation score; the mean of several tasks.
+    eval_metric : str or callable, default="logloss"
+        The validation score, the mean of several tasks: "logloss", "auc", "average_precision",
+        "accuracy", or a scorer of scikit-learn by name or as ``scorer(estimator, X, y)``, which
+        sees class numbers as y and numbers of rows as X.
     validation_fraction : float, default=0.1
         Share of the rows held out for early stopping if `fit` gets no `X_val`.
-    precision : {"fp32", "bf16", "fp16"}, default="fp32"
-        Of the forward pass; "fp16" needs a GPU.
+    stacking : {None, "gbdt"}, default=None
+        "gbdt" joins the net with gradient-boosted trees, a
+        :class:`mtgbm.MultiTaskLGBMClassifier`; `predict_proba` is then that of both.
+    stacking_options : dict, default=None
+        How, ``{"folds": 5, "trees": {"num_leaves": 7}}``; see
+        :class:`mtbert.stacking.StackingOptions`.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        Of the forward pass; "fp16" needs a GPU. "auto" trains in "bf16" where a BERT encoder is
+        trained and the processor or the GPU has instructions for it, and predicts in "fp32".
     warm_start : bool, default=False
         `fit` goes on with the network it finds, and keeps its tokenizer, scales and categories.
+    checkpoint_path : str or path-like, default=None
+        A file in which `fit` keeps its state, and from which it goes on, to the same network as
+        without an interruption, if the file is there and of the same data and parameters. Each fit
+        needs a file of its own; `partial_fit` of a fitted model writes none.
+    checkpoint_interval : int, default=100
+        Write it after every so many steps of the optimizer, and after every epoch.
+    log_dir : str or path-like, default=None
+        A folder for TensorBoard: losses, learning rates, norms of gradients, validation scores.
     random_state : int, RandomState or None, default=None
         With the same one, two fits on a CPU are equal bit by bit.
     device : str, default="auto"
         A device of torch; "auto" is a GPU if there is one.
+    distributed : {None, "ddp", "fsdp"}, default=None
+        How the processes that torchrun has started train together: each with the whole network
+        (DDP), or with a part of each parameter (FSDP). Each is given the same table and ends with
+        the same network; `batch_size` is that of one process.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -121,6 +155,8 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         The epoch, counted from 1, whose weights were kept.
     n_epochs_ : int
         Epochs of all fits that went on from each other.
+    stack_ : Stack or None
+        What joins the net with trees, if `stacking` says so; see :class:`mtbert.stacking.Stack`.
     n_features_in_, feature_names_in_ :
         As in every scikit-learn estimator.
 
@@ -155,6 +191,7 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         architecture="multimodal_bert",
         encoder="auto",
         shared_encoder=True,
+        encoder_cache=None,
         network_options=None,
         text_steps=None,
         max_sen_len=None,
@@ -177,10 +214,16 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         early_stopping_patience=None,
         eval_metric="logloss",
         validation_fraction=0.1,
-        precision="fp32",
+        stacking=None,
+        stacking_options=None,
+        precision="auto",
         warm_start=False,
+        checkpoint_path=None,
+        checkpoint_interval=100,
+        log_dir=None,
         random_state=None,
         device="auto",
+        distributed=None,
         verbose=0,
     ):
         self.text_columns = text_columns
@@ -189,6 +232,7 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         self.architecture = architecture
         self.encoder = encoder
         self.shared_encoder = shared_encoder
+        self.encoder_cache = encoder_cache
         self.network_options = network_options
         self.text_steps = text_steps
         self.max_sen_len = max_sen_len
@@ -211,10 +255,16 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         self.early_stopping_patience = early_stopping_patience
         self.eval_metric = eval_metric
         self.validation_fraction = validation_fraction
+        self.stacking = stacking
+        self.stacking_options = stacking_options
         self.precision = precision
         self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_interval = checkpoint_interval
+        self.log_dir = log_dir
         self.random_state = random_state
         self.device = device
+        self.distributed = distributed
         self.verbose = verbose
 
     def __sklearn_tags__(self):
@@ -251,7 +301,7 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         FloatingPointError
             If the loss is not finite.
         ImportError
-            If torch, skorch or transformers is missing.
+            If torch, skorch or transformers is missing, or peft for adapters.
         TypeError
             If X is not a DataFrame or a parameter or a column of a wrong type.
         ValueError
@@ -286,13 +336,24 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         """
         classes = self.classes if classes is None else classes
         start = "further" if hasattr(self, "network_") else "anew"
+        refuse_to_go_on(self, "partial_fit")
         return self._fit(X, y, sample_weight, X_val, y_val, classes, start)
 
     def _fit(self, X, y, sample_weight, X_val, y_val, classes, start):
         """Start "anew", "again" with the same rows or "further" with others."""
         self._check(X, y, X_val, y_val)
         device = self._find_device()
-        seed = self._draw_seed(start)
+        self._check_encoder_options()
+        from mtbert.distributed import join_processes
+
+        with join_processes(self.distributed, device) as processes:
+            return self._fit_on(processes, X, y, sample_weight, X_val, y_val, classes, start)
+
+    def _fit_on(self, processes, X, y, sample_weight, X_val, y_val, classes, start):
+        """Fit as one of several processes, or alone."""
+        seed = processes.broadcast(self._draw_seed(start))
+        checkpoint = self._open_checkpoint(seed, start, processes)
+        seed = seed if checkpoint is None else checkpoint.seed
         validate_table(self, X, reset=start == "anew")
         targets = Targets(classes) if start == "anew" else self._targets
         labels = targets.fit_transform(y) if start == "anew" else targets.transform(y)
@@ -300,18 +361,44 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         weights = label_weights(targets, labels, sample_weight, self.class_weight)
         table = LabelledTable(X, labels, weights).counting()
         validation = self._given_validation(X_val, y_val, targets)
-        if validation is None and self.early_stopping_patience is not None:
+        stack = self._new_stack(targets, seed)
+        if validation is None and self._needs_validation(stack):
             table, validation = table.hold_out(self.validation_fraction, seed)
+        if stack is not None:
+            stack.check(table.labels, self._assign_roles(table.X))
+        net, session = self._learn(
+            table, validation, targets, processes, checkpoint, start, seed, self.log_dir
+        )
+        if stack is not None:
+            self._fit_stack(stack, table, net, validation, processes)
+        n_before = 0 if start == "anew" else self.n_epochs_
+        self.n_epochs_ = n_before + len(session.history_)
+        self._set_fitted(net.reader, targets, session.network, session)
+        self.stack_ = stack
+        return self
+
+    def _learn(self, table, validation, targets, processes, checkpoint, start, seed, log_dir=None):
+        """Read a table and train a network on it: the TrainedNet and how it was trained."""
         reader, rows = self._read_training(table, start, seed)
         if validation is not None:
             validation = validation.attach_to(reader.transform(validation.X))
-        network = self._network_for(reader, targets, start, seed).to(device)
-        session = self._training(network, targets, device, seed)
-        session.run(table.attach_to(rows), validation)
-        n_before = 0 if start == "anew" else self.n_epochs_
-        self.n_epochs_ = n_before + len(session.history_)
-        self._set_fitted(reader, targets, network, session)
-        return self
+        network = self._network_for(reader, targets, start, seed).to(processes.device)
+        labelled = table.attach_to(rows)
+        tables = {"training": labelled, "validation": validation}
+        self._check_same_fit(processes, checkpoint, reader, targets, tables)
+        session = self._training(network, targets, processes, seed, checkpoint, log_dir)
+        self._train(session, labelled, validation)
+        return TrainedNet(reader, rows, self._runner(network, processes.device)), session
+
+    def _check_same_fit(self, processes, checkpoint, reader, targets, tables):
+        """Raise unless the other processes, and a checkpoint, are of a fit like this."""
+        if checkpoint is None and processes.n_processes == 1:
+            return
+        data = data_fingerprint(reader, targets, tables)
+        parameters = {name: repr(value) for name, value in plain_parameters(self).items()}
+        processes.check_alike(data | parameters)
+        if checkpoint is not None:
+            checkpoint.check_data(data)
 
     def _check(self, X, y, X_val, y_val):
         check_parameters(self)
@@ -352,32 +439,123 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
             return self._reader, self._reader.transform(table.X)
         if start == "again":
             return self._reader, self._reader.transform_training(table.X, table.labels)
-        roles = assign_roles(
-            table.X, self.text_columns, self.numeric_columns, self.categorical_columns
-        )
-        tokenizer, max_sen_len = choose_tokenizer(self.architecture, self.encoder, self.max_sen_len)
+        roles = self._assign_roles(table.X)
+        encoders = encoders_by_column(self.encoder, roles.text, self.shared_encoder)
+        tokenizers, max_sen_len = choose_tokenizers(self.architecture, encoders, self.max_sen_len)
         text_fields = TextFields(
             self.text_steps,
             max_sen_len=max_sen_len,
             max_total_chunks=self.max_total_chunks,
             vocab_size=self.vocab_size,
+            shared_vocabulary=self.shared_encoder,
         )
         tabular = TabularEncoder(self.scaling, self.category_encoding, seed)
         reader = TableReader(text_fields, tabular)
-        return reader, reader.fit_transform(table.X, roles, table.labels, tokenizer)
+        return reader, reader.fit_transform(table.X, roles, table.labels, tokenizers)
+
+    def _assign_roles(self, X):
+        return assign_roles(X, self.text_columns, self.numeric_columns, self.categorical_columns)
 
     def _network_for(self, reader, targets, start, seed):
         """A new network, or a copy of the one that is there: a fit that fails leaves it alone."""
+        from mtbert.modules.lora import add_adapters
+
         plan = NetworkPlan.of(self, reader, targets)
         if start == "anew":
-            return plan.build(self.encoder, seed)
-        plan.check_same(self._plan)
-        return copy.deepcopy(self.network_)
+            encoders = encoders_by_column(self.encoder, reader.roles_.text, self.shared_encoder)
+            fields = reader.fields_
+            network = plan.build({fields[column]: e for column, e in encoders.items()}, seed)
+        else:
+            plan.check_same(self._plan)
+            network = copy.deepcopy(self.network_)
+        add_adapters(network, seed)
+        return network
 
-    def _training(self, network, targets, device, seed):
+    def _open_checkpoint(self, seed, start, processes, ending=""):
+        """The checkpoint of a network; those of others that are fitted with it have an ending."""
+        from mtbert.checkpoint import open_checkpoint
+
+        if not ending or self.checkpoint_path is None:
+            return open_checkpoint(self, seed, start, processes)
+        path = f"{os.fspath(self.checkpoint_path)}{ending}"
+        estimator = type(self)(**self.get_params(deep=False) | {"checkpoint_path": path})
+        return open_checkpoint(estimator, seed, start, processes)
+
+    def _train(self, session, rows, validation):
+        """Train the network of a session in place."""
+        from mtbert.encoder_cache import is_frozen
+        from mtbert.modules.lora import merge_adapters
+
+        network, device = session.network, session.device
+        if is_frozen(network):
+            rows = self._encode_once(network, rows, device)
+            if validation is not None:
+                validation = self._encode_once(network, validation, device)
+        session.run(rows, validation)
+        merge_adapters(network)
+
+    def _check_encoder_options(self):
+        """Raise, before any work, what the cache or adapters would raise later."""
+        self._cache_folder()
+        if (self.network_options or {}).get("text__lora_rank") is not None:
+            from mtbert.modules.lora import require_peft
+
+            require_peft()
+
+    def _cache_folder(self):
+        if self.encoder_cache is None:
+            return None
+        from mtbert.encoder_cache import cache_folder, check_cacheable
+
+        check_cacheable(self.architecture, self.network_options)
+        return cache_folder(self.encoder_cache)
+
+    def _encode_once(self, network, rows, device):
+        """The rows with vectors in place of texts."""
+        from mtbert.encoder_cache import encode_once
+        from mtbert.net import inference_precision
+
+        return encode_once(
+            network,
+            rows,
+            batch_size=self.batch_size,
+            device=device,
+            precision=inference_precision(self.precision),
+            folder=self._cache_folder(),
+        )
+
+    def _training(self, network, targets, processes, seed, checkpoint=None, log_dir=None):
         from mtbert.training import Training
 
-        return Training(self, network, targets, device, seed)
+        return Training(
+            self, network, targets, processes.device, seed, processes, checkpoint, log_dir
+        )
+
+    def _new_stack(self, targets, seed):
+        if self.stacking is None:
+            return None
+        return Stack(StackingOptions.read(self.stacking_options), targets, seed)
+
+    def _needs_validation(self, stack):
+        is_blended_there = stack is not None and stack.options.folds == 0
+        return self.early_stopping_patience is not None or is_blended_there
+
+    def _fit_stack(self, stack, table, net, validation, processes):
+        """Train the other nets that the stack asks for, and the trees."""
+
+        def train(part, number):
+            seed = (stack.seed + 1 + number) % 2**31
+            checkpoint = self._open_checkpoint(seed, "anew", processes, f".net{number + 1}")
+            net, _ = self._learn(
+                part, validation, stack.targets, processes, checkpoint, "anew", seed
+            )
+            return net
+
+        def say(text):
+            if self.verbose > 0 and processes.is_writer:
+                print(text, file=sys.stderr)
+
+        stack.fit(table, net, train, validation, say)
 
     def _set_fitted(self, reader, targets, network, session):
         self._reader, self._targets = reader, targets
@@ -423,11 +601,80 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         require_frame(X, "X")
         validate_table(self, X, reset=False)
         device = self._find_device()
-        from mtbert.net import compute
-
         rows = self._reader.transform(X)
-        network = self.network_.to(device)
-        return compute(network, rows, self.batch_size, device, self.precision, embed)
+        run = self._runner(self.network_.to(device), device)
+        outputs = run(rows, embed)
+        if embed or self.stack_ is None:
+            return outputs
+        return self.stack_.transform(X, rows, outputs, partial(run, embed=True))
+
+    def _runner(self, network, device):
+        """What computes the logits of rows, or their embedding."""
+        from mtbert.net import compute, inference_precision
+
+        precision = inference_precision(self.precision)
+
+        def run(rows, embed=False):
+            if self.encoder_cache is not None:
+                rows = self._encode_once(network, rows, device)
+            return compute(network, rows, self.batch_size, device, precision, embed)
+
+        return run
+
+    def explain(self, X, *, target=None, n_steps=50):
+        """What each word and each column adds to the scores of some rows.
+
+        See :func:`mtbert.explanation.explain`; :func:`mtbert.plotting.plot_attribution` draws one.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+        target : object, default=None
+            A class, or for several tasks the name or position of one; None is the predicted class
+            of each row.
+        n_steps : int, default=50
+            Points at which gradients are taken.
+
+        Returns
+        -------
+        list of Attribution
+            One for each row.
+        """
+        return explain(self, X, target=target, n_steps=n_steps)
+
+    def modality_ablation(
+        self, X, y, *, scoring=None, method="missing", n_repeats=5, random_state=None
+    ):
+        """How much worse the scores are without one of the modalities.
+
+        See :func:`mtbert.explanation.modality_ablation`;
+        :func:`mtbert.plotting.plot_modality_ablation` draws it.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_features)
+            Rows that the model has not learned from.
+        y : array-like or DataFrame of shape (n_rows,) or (n_rows, n_tasks)
+        scoring : str, callable, list, tuple or dict, default=None
+            None is `eval_metric`.
+        method : {"missing", "permute"}, default="missing"
+        n_repeats : int, default=5
+            How often to permute.
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ModalityAblation, or a dict of them for several scores
+        """
+        return modality_ablation(
+            self,
+            X,
+            y,
+            scoring=scoring,
+            method=method,
+            n_repeats=n_repeats,
+            random_state=random_state,
+        )
 
     def save(self, folder):
         """Write the fitted model to a folder without pickle; see :func:`mtbert.io.save_model`.
@@ -452,6 +699,44 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         MultimodalTextTabularClassifier
         """
         return load_model(cls, folder)
+
+    def to_onnx(self, path, *, quantize=None):
+        """Write one ONNX file that turns token ids and raw columns into probabilities.
+
+        Any number of rows, chunks and tokens goes in; missing cells, scales, risks and codes of
+        categories are dealt with inside. The file also holds the tokenizer, the text steps and the
+        classes: :class:`mtbert.OnnxScorer` scores raw tables with the file alone.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that is there is replaced in one step; no other file is written.
+        quantize : None or "int8"
+            "int8" rounds embeddings and matrices of the text encoders to 8 bits: for BERT about a
+            quarter of the size, faster, and slightly other probabilities.
+
+        Raises
+        ------
+        ImportError
+            If onnx, onnxscript or, to quantize, onnxruntime is missing.
+        NotFittedError
+            If the model is not fitted.
+        OSError
+            If the file cannot be written; this is found out before the work.
+        ValueError
+            If `quantize` is something else, a text step is your own, a column has numbers and text
+            as categories, or the model is stacked.
+
+        Notes
+        -----
+        Inputs: for the n-th text column ``text_n_ids``, int64 of shape (n_rows, n_chunks, length),
+        and ``text_n_mask``, bool, True for tokens; each other column under its name, of shape
+        (n_rows, 1): float64 with NaN where missing, or text. Output: ``probabilities``, float64,
+        those of `predict_proba`.
+        """
+        from mtbert.onnx.export import write_onnx
+
+        write_onnx(self, path, quantize)
 
     def __getstate__(self):
         state = dict(super().__getstate__())

@@ -10,6 +10,7 @@ import joblib
 import matplotlib.image
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from mtgbm import MissingValueImputer, MultiTaskLGBMClassifier, RiskTableEncoder
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 TASKS = ["arr_late_15", "dep_late_15", "arr_late_60", "dep_late_60", "cancelled"]
 PLOTS = {
     "flights": ["roc", "precision_recall", "training", "importance"],
+    "reviews": ["roc", "precision_recall", "training", "explanation", "ablation"],
     "plots": [
         *("ranking", "learning", "importance", "calibration", "rounds"),
         *("tree", "weights", "affinity"),
@@ -142,9 +144,38 @@ def test_score_onnx_needs_onnxruntime_and_numpy_only(tmp_path):
     np.testing.assert_allclose(found, pipeline.predict_proba(score), rtol=0, atol=1e-12)
 
 
-def test_the_code_of_the_readme_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_reviews_scores_three_ways_saves_and_explains(tmp_path):
+    output = run_example("reviews", "--rows", 300, "--epochs", 1, "--out", tmp_path)
+    for way in ("text and columns", "text", "columns"):
+        row = re.search(rf"^{way} +([\d.]+) ([\d.]+) +[\d.]+ +[\d.]+$", output, re.MULTILINE)
+        assert 0.4 < float(row[1]) < 1
+        assert 0.3 < float(row[2]) < 1
+    differences = re.findall(r"probabilities differ by (\S+)", output)
+    assert len(differences) == 2
+    assert max(map(float, differences)) < 1e-5
+    assert re.search(r"^Review Text +-?\d", output, re.MULTILINE)  # of the ablation
+    assert (tmp_path / "reviews_model").is_dir()
+    assert (tmp_path / "reviews.onnx").is_file()
+    for name in PLOTS["reviews"]:
+        assert_is_picture(tmp_path / f"reviews_{name}.png")
+
+
+def code_of_the_readme(number):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
     scope = {}
-    exec(compile(code, "README.md", "exec"), scope)
+    exec(compile(blocks[number], "README.md", "exec"), scope)
+    return scope
+
+
+def test_the_code_of_the_readme_runs(capsys):
+    scope = code_of_the_readme(0)
     assert scope["probabilities"].shape == (10_000, 5)
     assert list(rows_of_table(capsys.readouterr().out)) == TASKS
+
+
+def test_the_code_of_the_readme_with_text_runs():
+    scope = code_of_the_readme(1)
+    probabilities, y = scope["probabilities"], scope["y"]
+    assert probabilities.shape == (1000, 5)
+    assert roc_auc_score(y[2000:], probabilities, multi_class="ovr") > 0.7

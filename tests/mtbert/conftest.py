@@ -57,6 +57,7 @@ def tiny_model(**parameters):
         "batch_size": 24,
         "learning_rate": 0.03,
         "encoder_learning_rate": 0.015,
+        "precision": "fp32",
         "random_state": 0,
     } | parameters
     if chosen["architecture"] == "multimodal_cnn":
