@@ -147,9 +147,9 @@ def test_score_onnx_needs_onnxruntime_and_numpy_only(tmp_path):
 def test_reviews_scores_three_ways_saves_and_explains(tmp_path):
     output = run_example("reviews", "--rows", 300, "--epochs", 1, "--out", tmp_path)
     for way in ("text and columns", "text", "columns"):
-        row = re.search(rf"^{way} +([\d.]+) ([\d.]+) +[\d.]+ +[\d.]+$", output, re.MULTILINE)
-        assert 0.4 < float(row[1]) < 1
-        assert 0.3 < float(row[2]) < 1
+        row = re.search(rf"^{way} +([\d.]+) +([\d.]+) +[\d.]+ +[\d.]+$", output, re.MULTILINE)
+        assert 0.3 < float(row[1]) < 1
+        assert 0.2 < float(row[2]) < 1
     differences = re.findall(r"probabilities differ by (\S+)", output)
     assert len(differences) == 2
     assert max(map(float, differences)) < 1e-5
