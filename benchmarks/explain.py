@@ -16,13 +16,12 @@ ratios of the time a row takes, and compare all tasks with one.
 
 import argparse
 import json
-import subprocess
 import sys
 from statistics import median
 
 from benchmarks.cases import make_table
 from benchmarks.contenders import CONTENDERS, LEAVES, Contender, Mtgbm, first_task
-from benchmarks.measure import least_seconds, print_table, write_json
+from benchmarks.measure import least_seconds, print_table, run_apart, write_json
 from benchmarks.peers import machine, versions
 from benchmarks.reports import REFERENCE, by_contender, spread
 
@@ -78,21 +77,12 @@ def run_here(contender, arguments):
     return microseconds
 
 
-def run_apart(contender, arguments):
-    """`run_here` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.explain", "--run", contender]
-    done = subprocess.run(
-        [*command, json.dumps(arguments)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def run_all(arguments):
     """One dict a run: contender, turn, and microseconds a row by number of rows."""
     runs = []
     for turn in range(arguments["repeats"]):
         for contender in arguments["only"]:
-            microseconds = run_apart(contender, arguments)
+            microseconds = run_apart("benchmarks.explain", contender, arguments)
             runs.append({"contender": contender, "turn": turn, "microseconds": microseconds})
     return runs
 

@@ -1,6 +1,8 @@
 """Seconds, memory and tables, as all benchmarks take and print them."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,13 @@ def timed(function, *args, **options):
     start = time.perf_counter()
     result = function(*args, **options)
     return result, time.perf_counter() - start
+
+
+def run_apart(module, name, arguments):
+    """Return what ``python -m module --run name '{arguments}'`` prints last, read as JSON."""
+    command = [sys.executable, "-m", module, "--run", name, json.dumps(arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def least_seconds(function, budget, least_runs=3):

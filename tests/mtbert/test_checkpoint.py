@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import FunctionTransformer
 
 from mtbert import MultimodalTextTabularClassifier
-from mtbert.checkpoint import CHECKPOINT_FORMAT
+from mtbert.checkpoint import Checkpoint
 from mtbert.net import TrainingNet
 from mtbert.training_state import TrainingState
 from mtgbm.io.container import read_file
@@ -208,7 +208,7 @@ def test_a_warm_start_goes_on_too_and_replaces_the_file_of_the_fit_before(make, 
     other = make(warm_start=True).fit(*data).set_params(checkpoint_path=path)
     assert go_on(other, *data) == [5, 6, 7, 8, 9]
     assert_same_model(other, whole, data[0])
-    with pytest.raises(ValueError, match=r"its fit began with a network .*with a new network"):
+    with pytest.raises(ValueError, match=r"its fit began from a network .*from a new network"):
         make(checkpoint_path=path).fit(*data)
 
 
@@ -249,7 +249,7 @@ def test_it_is_written_at_the_interval_and_at_the_end_of_epochs(make, data, tmp_
         steps.append((header["state"]["n_steps"], header["state"]["is_finished"]))
         write_file(path, header, arrays)
 
-    with mock.patch("mtbert.checkpoint.write_file", note):
+    with mock.patch("mtgbm.checkpoint_file.write_file", note):
         make(checkpoint_interval=4, checkpoint_path=tmp_path / "a").fit(*data)
     ends = [(3, False), (4, False), (6, False), (8, False), (9, True)]
     assert steps == ends
@@ -269,7 +269,7 @@ def test_an_interrupted_write_leaves_the_file_before(step, make, data, tmp_path)
 
 def test_without_a_path_nothing_is_hashed_or_written(make, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with mock.patch("mtbert.estimator.data_fingerprint", side_effect=AssertionError):
+    with mock.patch("mtbert.fitting.data_fingerprint", side_effect=AssertionError):
         make().fit(*data)
     assert os.listdir(tmp_path) == []
 
@@ -493,8 +493,8 @@ def test_a_damaged_checkpoint_is_refused(make, data, path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"checkpoint_format": CHECKPOINT_FORMAT + 1}, "in checkpoint format 2; .*Upgrade mtgbm"),
-        ({"model": "TrainingState"}, "expected a checkpoint of a network's training, found a Tr"),
+        ({"checkpoint_format": Checkpoint.format + 1}, "in checkpoint format 2; .*Upgrade mtgbm"),
+        ({"model": "TrainingState"}, "expected a checkpoint of a network's training, found a 'Tr"),
         ({"state": {}}, "corrupt"),
         ({"parameters": {"telepathy": 1}}, r"had the parameters \['telepathy'\]"),
     ],
@@ -533,7 +533,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(name, make, da
     model = make(checkpoint_path=tmp_path / name)
     with (
         mock.patch.object(TrainingNet, "train", side_effect=AssertionError),
-        mock.patch("mtbert.estimator.validate_table", side_effect=AssertionError),
+        mock.patch("mtbert.fitting.validate_table", side_effect=AssertionError),
         pytest.raises(ValueError, match=r"cannot be written.*a folder that exists"),
     ):
         model.fit(*data)

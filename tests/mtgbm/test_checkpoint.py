@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV
 
 from mtgbm import MultiTaskLGBMClassifier, load_model
 from mtgbm.callbacks import History
-from mtgbm.checkpoint import CHECKPOINT_FORMAT, open_checkpoint
+from mtgbm.checkpoint import Checkpoint, open_checkpoint
 from mtgbm.io.container import FORMAT, MAGIC, PREFIX_BYTES, digest, read_file
 from mtgbm.io.container_writer import write_file
 from mtgbm.io.model_arrays import forest_to_arrays
@@ -300,7 +300,7 @@ def test_it_is_written_at_the_interval_and_at_the_end(tmp_path):
         iterations.append(header["state"]["iteration"])
         write_file(path, header, arrays)
 
-    with mock.patch("mtgbm.checkpoint.write_file", note):
+    with mock.patch("mtgbm.checkpoint_file.write_file", note):
         model.fit(X, Y)
     assert iterations == [3, 6, 8]
 
@@ -456,7 +456,7 @@ def rewrite(path, **changes):
 
 
 def test_a_newer_checkpoint_is_refused(path):
-    rewrite(path, checkpoint_format=CHECKPOINT_FORMAT + 1, written_by="mtgbm 99.0")
+    rewrite(path, checkpoint_format=Checkpoint.format + 1, written_by="mtgbm 99.0")
     assert_refused(path, r"written by mtgbm 99\.0 in checkpoint format 2; .*Upgrade mtgbm")
 
 
@@ -490,7 +490,7 @@ def test_a_header_with_a_gap_is_refused(path, missing):
 def test_other_files_are_refused(path):
     model = make_model().fit(X, Y)
     model.save_model(path)
-    assert_refused(path, "expected a checkpoint, found a saved 'MultiTaskLGBMClassifier'")
+    assert_refused(path, "expected a checkpoint of a model's training, found a 'MultiTaskLGBM")
     path.write_bytes(pickle.dumps(model))
     assert_refused(path, "a pickle")
 
@@ -550,7 +550,11 @@ def test_the_state_says_how_far_training_is(tmp_path):
 
 def test_a_state_survives_json():
     header = {}
-    with mock.patch("mtgbm.checkpoint.write_file", lambda path, *content: header.update(a=content)):
+
+    def note(path, *content):
+        header["a"] = content
+
+    with mock.patch("mtgbm.checkpoint_file.write_file", note):
         make_model(checkpoint_path="training", weighting="focus").fit(X, Y, **VALIDATION)
     content, arrays = header["a"]
     told = json.loads(json.dumps(content["state"]))

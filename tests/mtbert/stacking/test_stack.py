@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from mtbert import MultimodalTextTabularClassifier
+from mtbert.fitting import Fit
 from mtbert.net import TrainingNet
 from mtbert.stacking.nets import CrossFittedNets
 
@@ -106,13 +107,13 @@ def test_rows_are_dealt_once_and_nets_differ(make_stacked, make_reviews, monkeyp
     X, y = make_reviews(60)
     X["number"] = np.arange(60)
     learned = []
-    read = MultimodalTextTabularClassifier._read_training
+    read = Fit._read_training
 
     def spy(self, table, start, seed):
         learned.append((seed, set(table.X["number"])))
         return read(self, table, start, seed)
 
-    monkeypatch.setattr(MultimodalTextTabularClassifier, "_read_training", spy)
+    monkeypatch.setattr(Fit, "_read_training", spy)
     make_stacked().fit(X, y)
     seeds, (everything, first, second) = zip(*learned, strict=True)
     assert len(set(seeds)) == 3
