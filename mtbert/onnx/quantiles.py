@@ -133,7 +133,10 @@ class _Steps:
         lowest, self.shares = references[first], references[last]
         self.middles = 0.5 * (lowest + self.shares)
         self.slopes = np.zeros(len(self.starts))
-        self.slopes[:-1] = (lowest[1:] - self.shares[:-1]) / np.diff(self.starts)
+        widths, rises = np.diff(self.starts), lowest[1:] - self.shares[:-1]
+        # In a stretch narrower than the least normal number a slope would not be finite.
+        is_wide = widths >= np.finfo(np.float64).tiny
+        np.divide(rises, widths, out=self.slopes[:-1], where=is_wide)
 
 
 def _padded(values, length, filler):
