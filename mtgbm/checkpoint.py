@@ -74,7 +74,7 @@ class Checkpoint(CheckpointFile, Callback):
         As of `CheckpointFile`.
     cls : type
         The estimator's class: its defaults stand for parameters that the file does not know.
-    n_threads : int or None
+    n_jobs : int or None
         For the forest that is read.
 
     Attributes
@@ -87,11 +87,11 @@ class Checkpoint(CheckpointFile, Callback):
     format = 1
     model_noun = "model"
 
-    def __init__(self, path, interval, identity, seed, cls, n_threads):
+    def __init__(self, path, interval, identity, seed, cls, n_jobs):
         super().__init__(path, identity, seed)
         self.interval = interval
         self.cls = cls
-        self.n_threads = n_threads
+        self.n_jobs = n_jobs
         self.capture = None
         self._written = None
 
@@ -106,7 +106,7 @@ class Checkpoint(CheckpointFile, Callback):
 
     def read_state(self, state, arrays):
         """Return the TrainingState."""
-        return TrainingState.from_dict(state, arrays, self.n_threads)
+        return TrainingState.from_dict(state, arrays, self.n_jobs)
 
     def model_checksum(self, state):
         """Return the checksum of the forest up to its best round."""
