@@ -135,6 +135,20 @@ def test_all_outputs_are_heard_if_there_are_no_more(most):
     assert drawn([1.0, 0.0, 0.5], most) == [([0, 1, 2], [1.0, 0.0, 0.5])]
 
 
+@pytest.mark.parametrize("most", [2, 3])
+def test_outputs_stay_in_without_weight_where_that_is_no_wider(most):
+    """Four outputs take 16 lanes, two and three take 8: of three, two are no narrower."""
+    weights = [1.0, 2.0, 3.0] if most == 2 else [1.0, 2.0, 3.0, 4.0, 0.0]
+    heard = set()
+    for outputs, their_weights in drawn(weights, most, rounds=50):
+        chosen = [output for output, w in zip(outputs, their_weights, strict=True) if w]
+        assert len(chosen) == most
+        assert [w for w in their_weights if w] == [weights[output] for output in chosen]
+        assert outputs == ([0, 1, 2] if most == 2 else chosen)
+        heard.add(tuple(chosen))
+    assert len(heard) > 1
+
+
 def test_a_criterion_draws_by_default_nothing():
     gradients = GainSum(None).structure(empty_vectors(3, 50), np.ones(50), 1)
     assert gradients.outputs.tolist() == list(range(50))
