@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from mtbert.modules.dropout import replace_dropout
 from mtbert.modules.layers import draw_anew, find_layers
 from mtbert.modules.lora import Lora
+from mtbert.modules.self_attention import register_attention, use_attention
 from mtbert.modules.text_encoder import TextEncoder
 from mtbert.pretrained import check_length, count_positions, describe_config, load_encoder
 from mtgbm.parameters import check_number
@@ -89,6 +91,8 @@ class BertText(TextEncoder):
         self._keep_or_drop_pooler(reinit_pooler)
         self._draw_layers_anew(reinit_layers)
         self._freeze(frozen_layers)
+        use_attention(model)
+        replace_dropout(model)
         self.lora = None
         if lora_rank is not None:
             self.lora = Lora(lora_rank, lora_alpha, lora_dropout, lora_target_modules)
@@ -98,6 +102,10 @@ class BertText(TextEncoder):
             # Its hook is for checkpoints that re-enter; frozen layers would compute gradients for
             # nothing, and a model with it cannot be pickled.
             model.disable_input_require_grads()
+
+    def __setstate__(self, state):
+        register_attention()  # in a process that only loads the model
+        super().__setstate__(state)
 
     @classmethod
     def for_field(cls, spec, source, **options):

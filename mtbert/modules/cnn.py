@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mtbert.modules.dropout import Dropout
 from mtbert.modules.text_encoder import TextEncoder
 
 
@@ -57,7 +58,7 @@ class CnnText(TextEncoder):
     ):
         super().__init__(n_filters * len(kernel_widths), pooling)
         self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(embedding_dim, n_filters, width) for width in kernel_widths
         )

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mtbert.modules.dropout import Dropout
 from mtbert.modules.mlp import Mlp
 from mtbert.modules.pooling import masked_mean
 
@@ -39,7 +40,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, sequence, other, mask) -> torch.Tensor:
         """Return `sequence`, to which is added what it found in `other`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mtbert.modules.dropout import Dropout
+
 
 class Head(nn.Module):
     """Dropout, then a linear layer.
@@ -23,7 +25,7 @@ class Head(nn.Module):
 
     def __init__(self, input_dim, n_outputs, *, dropout=0.1):
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(input_dim, n_outputs)
         self.output_dim = n_outputs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mtbert.modules.dropout import Dropout
 from mtbert.modules.text_encoder import TextEncoder
 
 
@@ -62,7 +63,7 @@ class LstmText(TextEncoder):
     ):
         super().__init__(2 * hidden_dim, pooling)
         self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         between = dropout if n_layers > 1 else 0.0  # torch warns of dropout between no layers
         shape = {"num_layers": n_layers, "batch_first": True, "dropout": between}
         self.forward_lstm = nn.LSTM(embedding_dim, hidden_dim, **shape)

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from mtbert.modules.dropout import Dropout
+
 
 class Mlp(nn.Sequential):
     """Linear layers, each followed by ReLU and dropout.
@@ -24,6 +26,6 @@ class Mlp(nn.Sequential):
         dims = [input_dim, *hidden_dims]
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(dims):
-            layers += [nn.Linear(wide, narrow), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(wide, narrow), nn.ReLU(), Dropout(dropout)]
         super().__init__(*layers)
         self.output_dim = dims[-1]
