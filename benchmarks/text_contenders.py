@@ -4,7 +4,8 @@ A contender is called with a `benchmarks.text_sets.TextCut` and `Settings`. It r
 (n_test_rows, n_classes) whose columns are the sorted classes.
 
 mtbert          the net with its defaults
-mtbert_gbdt     its scores and embeddings in trees (stacking="gbdt")
+mtbert_gbdt     its scores and those of trees (stacking="gbdt"), joined by what the validation rows
+                of a published split say, or rows held out of the training rows
 multimodal_cnn, multimodal_moe, multimodal_gate_fusion, multimodal_cross_attn, bert, lstm
                 the other architectures; the last two see no table
 text_only       mtbert that sees no table
@@ -97,7 +98,16 @@ def fit_net(cut, settings, options, X_train=None, X_test=None, roles=None):
         **options,
     }
     model = MultimodalTextTabularClassifier(**chosen)
-    return model.fit(X_train, cut.y_train).predict_proba(X_test)
+    held = validation_rows(cut) if model.stacking else {}
+    return model.fit(X_train, cut.y_train, **held).predict_proba(X_test)
+
+
+def validation_rows(cut):
+    """Arguments of `fit`, if the cut has such rows."""
+    if cut.validation is None:
+        return {}
+    X, y = cut.table.X.iloc[cut.validation], cut.table.y.iloc[cut.validation].to_numpy()
+    return {"X_val": X, "y_val": y}
 
 
 def fit_text_only(cut, settings):

@@ -73,11 +73,14 @@ class TextCut:
     table : TextTable
     train, test : ndarray of int
         Rows.
+    validation : ndarray of int or None
+        Rows of a published split that neither train nor test; None where there is no such split.
     """
 
     table: TextTable
     train: np.ndarray
     test: np.ndarray
+    validation: np.ndarray | None = None
 
     @property
     def roles(self):
@@ -114,7 +117,7 @@ class TextSet:
     load : callable
         `load(source)` returns a `TextTable`; `source` is where all reviews are read from, or None.
     cut : callable
-        `cut(table, number)` returns training and test rows.
+        `cut(table, number)` returns training and test rows, and validation rows if there are any.
     metric : str
         By which contenders are compared, a name of `benchmarks.text_quality.METRICS`.
     epochs : int
@@ -187,10 +190,10 @@ def cut_multabench(table, fold):
 
 
 def cut_toolkit(table, number):
-    """18,788 training and 2,349 test rows, whatever the number; as many rows stay unused."""
-    parts = json.loads(TOOLKIT_ROWS.read_text())
-    used_elsewhere = np.concatenate([parts["val"], parts["test"]])
-    return np.setdiff1d(np.arange(len(table.y)), used_elsewhere), np.array(parts["test"])
+    """18,788 training, 2,349 test and 2,349 validation rows, whatever the number."""
+    parts = {name: np.array(rows) for name, rows in json.loads(TOOLKIT_ROWS.read_text()).items()}
+    train = np.setdiff1d(np.arange(len(table.y)), np.concatenate([parts["val"], parts["test"]]))
+    return train, parts["test"], parts["val"]
 
 
 def cut_share(table, seed, *, train=0.8):

@@ -89,10 +89,9 @@ class TestSets:
         assert len({test[0] for _, test in folds}) > 1
 
     def test_parts_of_toolkit(self, all_reviews):
-        train, test = text_sets.cut_toolkit(all_reviews, 0)
-        parts = json.loads(text_sets.TOOLKIT_ROWS.read_text())
-        assert (len(train), len(test), len(parts["val"])) == (18_788, 2349, 2349)
-        together = np.concatenate([train, test, parts["val"]])
+        train, test, validation = text_sets.cut_toolkit(all_reviews, 0)
+        assert (len(train), len(test), len(validation)) == (18_788, 2349, 2349)
+        together = np.concatenate([train, test, validation])
         np.testing.assert_array_equal(np.sort(together), np.arange(N_REVIEWS))
         np.testing.assert_array_equal(text_sets.cut_toolkit(all_reviews, 1)[0], train)
 

@@ -15,6 +15,8 @@ STACKINGS = ("gbdt",)
 JOINS = ("blend", "trees")
 #: What trees can see.
 FEATURES = ("net_scores", "net_embedding", "text_scores", "columns")
+#: Parts of the rows if trees see scores of nets, which must then be out of fold.
+FOLDS_OF_NETS = 3
 #: Parameters of the trees unless the user gives others.
 TREES = {"n_estimators": 300, "learning_rate": 0.05, "num_leaves": 7}
 #: Parameters of the trees that stacking itself sets.
@@ -38,10 +40,10 @@ class StackingOptions:
 
     Attributes
     ----------
-    folds : int, default=3
-        Parts of the rows. For each, a net learns from the other parts and scores this one; one
-        more net learns from all rows and predicts. 0: one net alone; what joins the scores is
-        learned from the validation rows, which are held out if `fit` gets none.
+    folds : int, default=0, or 3 if the trees see the net
+        0: one net; what joins the scores is learned from the validation rows, which are held out
+        if `fit` gets none. Else the parts of the rows: for each, a net learns from the other parts
+        and scores this one; one more net learns from all rows and predicts.
     join : {"blend", "trees"}, default="blend"
         "blend": a weighted sum of the scores of the net and those of the trees; with the weights
         that serve rows best which neither has learned from. "trees": the trees see the scores of
@@ -61,7 +63,7 @@ class StackingOptions:
         are kept that serve rows best which the trees have not seen.
     """
 
-    folds: int = 3
+    folds: int = 0
     join: str = "blend"
     features: tuple[str, ...] = ()
     n_components: int = 16
@@ -89,12 +91,14 @@ class StackingOptions:
         given["features"] = _read_features(given.get("features"), given.get("join", cls.join))
         given["text_model"] = _read_text_model(given.get("text_model"))
         given["trees"] = _read_trees(given.get("trees"))
+        if "folds" not in given and _features_of_nets(given["features"]):
+            given["folds"] = FOLDS_OF_NETS
         chosen = cls(**given)
         chosen._check_together()
         return chosen
 
     def _check_together(self):
-        wanted = [name for name in self.features if name.startswith("net_")]
+        wanted = _features_of_nets(self.features)
         if self.folds == 0 and self.join == "trees":
             raise ValueError(
                 "join='trees' needs scores of the net for all rows, and folds=0 gives them for the "
@@ -141,6 +145,10 @@ def _read_features(features, join):
             f"stacking_options['features'] is empty; name some of {', '.join(FEATURES)}."
         )
     return tuple(name for name in FEATURES if name in features)
+
+
+def _features_of_nets(features):
+    return [name for name in features if name.startswith("net_")]
 
 
 def _read_text_model(given):

@@ -8,11 +8,13 @@ from mtbert.stacking.options import TREES
 
 def test_defaults():
     options = StackingOptions.read(None)
-    assert (options.folds, options.join) == (3, "blend")
+    assert (options.folds, options.join) == (0, "blend")
     assert options.features == ("text_scores", "columns")
     assert options.trees == TREES
     by_trees = StackingOptions.read({"join": "trees"})
     assert by_trees.features == ("net_scores", "text_scores", "columns")
+    assert by_trees.folds == 3
+    assert StackingOptions.read({"features": ["net_embedding", "columns"]}).folds == 3
 
 
 def test_given_options_replace_single_defaults():
