@@ -7,12 +7,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from mtbert.stacking.blend import ScoreBlend
-from mtbert.stacking.embedding import EmbeddingAxes
 from mtbert.stacking.options import StackingOptions
 from mtbert.stacking.stack import Stack
-from mtbert.stacking.text_scores import TextScores
-from mtbert.stacking.trees import CrossFittedTrees
 from mtbert.targets import Targets
 from mtgbm import load_model
 
@@ -20,7 +16,9 @@ TREES, TERMS, ARRAYS = "trees.mtgbm", "terms.json", "stack.safetensors"
 STACK_FILES = (TREES, TERMS, ARRAYS)
 #: Fitted arrays of the parts of a stack.
 LEARNED = {
-    "text_scores_": ("idf_", "coef_", "intercept_"),
+    "terms_": ("idf_",),
+    "text_scores_": ("coef_", "intercept_"),
+    "text_topics_": ("components_",),
     "axes_": ("mean_", "axes_"),
     "trees_": ("losses_",),
     "blend_": ("factors_", "bias_"),
@@ -45,7 +43,7 @@ def write_stack(stack: Stack, folder) -> None:
     from safetensors.numpy import save_file
 
     stack.trees_.model_.save_model(folder / TREES)
-    terms = [] if stack.text_scores_ is None else stack.text_scores_.terms_
+    terms = [] if stack.terms_ is None else stack.terms_.terms_
     (folder / TERMS).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
     save_file({key: np.ascontiguousarray(a) for key, a in _arrays(stack).items()}, folder / ARRAYS)
 
@@ -77,24 +75,13 @@ def read_stack(content, folder, targets: Targets, text_columns) -> Stack | None:
     """
     if content is None:
         return None
-    stack = _without_arrays(content, targets, text_columns)
-    stack.trees_.model_ = load_model(folder / TREES)
-    if stack.text_scores_ is not None:
-        stack.text_scores_.terms_ = json.loads((folder / TERMS).read_text(encoding="utf-8"))
-    _read_arrays(stack, folder / ARRAYS)
-    return stack
-
-
-def _without_arrays(content, targets, text_columns):
     options = StackingOptions.read(content["options"])
-    stack = Stack(options, targets, content["seed"])
+    stack = Stack(options, targets, content["seed"]).prepare(text_columns)
     stack.losses_ = content["losses"]
-    stack.trees_ = CrossFittedTrees(options.trees, targets, stack.seed)
-    has = {name: name in options.features for name in ("text_scores", "net_embedding")}
-    text_scores = TextScores(text_columns, targets, **options.text_model)
-    stack.text_scores_ = text_scores if has["text_scores"] else None
-    stack.axes_ = EmbeddingAxes(options.n_components) if has["net_embedding"] else None
-    stack.blend_ = ScoreBlend(targets.is_multiclass_) if options.join == "blend" else None
+    stack.trees_.model_ = load_model(folder / TREES)
+    if stack.terms_ is not None:
+        stack.terms_.terms_ = json.loads((folder / TERMS).read_text(encoding="utf-8"))
+    _read_arrays(stack, folder / ARRAYS)
     return stack
 
 
@@ -109,9 +96,19 @@ def _read_arrays(stack, file):
                 setattr(getattr(stack, part), name, arrays[f"{part}.{name}"])
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{file} is damaged or of another model: {error}") from error
-    text_scores = stack.text_scores_
-    if text_scores is not None and text_scores.coef_.shape[1] != len(text_scores.terms_):
-        raise ValueError(
-            f"{file} has coefficients of {text_scores.coef_.shape[1]} terms, but {TERMS} names "
-            f"{len(text_scores.terms_)}; they are of different models."
-        )
+    _check_terms(stack, file)
+
+
+def _check_terms(stack, file):
+    """Raise unless all arrays are of as many terms as have names."""
+    if stack.terms_ is None:
+        return
+    of_terms = [stack.terms_.idf_]
+    of_terms += [] if stack.text_scores_ is None else [stack.text_scores_.coef_]
+    of_terms += [] if stack.text_topics_ is None else [stack.text_topics_.components_]
+    for array in of_terms:
+        if array.shape[-1] != len(stack.terms_.terms_):
+            raise ValueError(
+                f"{file} has numbers of {array.shape[-1]} terms, but {TERMS} names "
+                f"{len(stack.terms_.terms_)}; they are of different models."
+            )

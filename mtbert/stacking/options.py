@@ -14,7 +14,7 @@ STACKINGS = ("gbdt",)
 #: How the scores of the net and of the trees become one: a weighted sum, or the trees see both.
 JOINS = ("blend", "trees")
 #: What trees can see.
-FEATURES = ("net_scores", "net_embedding", "text_scores", "columns")
+FEATURES = ("net_scores", "net_embedding", "text_scores", "text_topics", "columns")
 #: Parts of the rows if trees see scores of nets, which must then be out of fold.
 FOLDS_OF_NETS = 3
 #: Parameters of the trees unless the user gives others.
@@ -30,7 +30,7 @@ SET_HERE = (
     "random_state",
     "warm_start",
 )
-#: Of the scores that a linear model reads off the text.
+#: Of the terms of the text, and of the linear model of them.
 TEXT_MODEL = {"ngram_range": (1, 2), "max_features": 20_000, "C": 1.0}
 
 
@@ -48,15 +48,29 @@ class StackingOptions:
         "blend": a weighted sum of the scores of the net and those of the trees; with the weights
         that serve rows best which neither has learned from. "trees": the trees see the scores of
         the net and have the last word.
-    features : list of {"net_scores", "net_embedding", "text_scores", "columns"}, default=None
-        What the trees see: the logits of the net, its fused embedding in a few axes, the scores of
-        a linear model of words and pairs of words, the columns that are no text (scaled numbers,
-        risks and codes of categories, as the net sees them). None: text_scores and columns, and
-        with ``join="trees"`` net_scores.
+    features : list of str, default=None
+        What the trees see:
+
+        "net_scores"
+            The logits of the net.
+        "net_embedding"
+            Its fused embedding in a few axes.
+        "text_scores"
+            Those of a linear model of words and pairs of words.
+        "text_topics"
+            The frequencies of these words in a few axes.
+        "columns"
+            Those that are no text: scaled numbers, risks and codes of categories, as the net sees
+            them.
+
+        None: the last three, and with ``join="trees"`` net_scores.
     n_components : int, default=16
         Axes of "net_embedding".
+    n_topics : int, default=60
+        Axes of "text_topics".
     text_model : dict
-        ngram_range, max_features and C of "text_scores"; see
+        ngram_range and max_features of the words, see
+        :class:`mtbert.stacking.terms.TermFrequencies`, and C of "text_scores", see
         :class:`mtbert.stacking.text_scores.TextScores`.
     trees : dict
         Parameters of :class:`mtgbm.MultiTaskLGBMClassifier`. n_estimators is the most rounds; those
@@ -67,6 +81,7 @@ class StackingOptions:
     join: str = "blend"
     features: tuple[str, ...] = ()
     n_components: int = 16
+    n_topics: int = 60
     text_model: dict[str, Any] = field(default_factory=dict)
     trees: dict[str, Any] = field(default_factory=dict)
 
@@ -84,9 +99,9 @@ class StackingOptions:
         given = _check_keys(options)
         if "folds" in given:
             _check_folds(given["folds"])
-        if "n_components" in given:
-            name = "stacking_options['n_components']"
-            check_number(name, given["n_components"], Integral, 1, None)
+        for key in ("n_components", "n_topics"):
+            if key in given:
+                check_number(f"stacking_options[{key!r}]", given[key], Integral, 1, None)
         choose("stacking_options['join']", given.get("join", cls.join), dict.fromkeys(JOINS, True))
         given["features"] = _read_features(given.get("features"), given.get("join", cls.join))
         given["text_model"] = _read_text_model(given.get("text_model"))
@@ -134,7 +149,7 @@ def _check_folds(folds):
 
 def _read_features(features, join):
     if features is None:
-        usual = ("text_scores", "columns")
+        usual = ("text_scores", "text_topics", "columns")
         return usual if join == "blend" else ("net_scores", *usual)
     if isinstance(features, str) or not hasattr(features, "__iter__"):
         raise TypeError(f"stacking_options['features'] must be a list of names, got {features!r}.")

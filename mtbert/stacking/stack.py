@@ -12,7 +12,9 @@ from mtbert.stacking.embedding import EmbeddingAxes
 from mtbert.stacking.folds import check_enough_rows, deal_folds, fewest_of_a_class
 from mtbert.stacking.nets import CrossFittedNets, TrainedNet
 from mtbert.stacking.options import StackingOptions
+from mtbert.stacking.terms import TermFrequencies
 from mtbert.stacking.text_scores import TextScores
+from mtbert.stacking.text_topics import TextTopics
 from mtbert.stacking.trees import CrossFittedTrees
 from mtbert.targets import Targets
 
@@ -31,8 +33,12 @@ class Stack:
 
     Attributes
     ----------
+    terms_ : TermFrequencies or None
+        None if the trees see nothing of the text itself.
     text_scores_ : TextScores or None
-        None if the trees do not see "text_scores".
+        None if they do not see "text_scores".
+    text_topics_ : TextTopics or None
+        None if they do not see "text_topics".
     axes_ : EmbeddingAxes or None
         None if they do not see "net_embedding".
     trees_ : CrossFittedTrees
@@ -70,6 +76,27 @@ class Stack:
                 "stacking_options['features']."
             )
 
+    def prepare(self, text_columns) -> Stack:
+        """Make the parts that the options ask for, which have learned nothing yet.
+
+        Parameters
+        ----------
+        text_columns : tuple of str
+        """
+        options, features = self.options, self.options.features
+        of_text = dict(options.text_model)
+        C = of_text.pop("C")
+        sees_text = "text_scores" in features or "text_topics" in features
+        self.terms_ = TermFrequencies(text_columns, **of_text) if sees_text else None
+        self.text_scores_ = TextScores(self.targets, C) if "text_scores" in features else None
+        self.text_topics_ = (
+            TextTopics(options.n_topics, self.seed) if "text_topics" in features else None
+        )
+        self.axes_ = EmbeddingAxes(options.n_components) if "net_embedding" in features else None
+        self.trees_ = CrossFittedTrees(options.trees, self.targets, self.seed)
+        self.blend_ = ScoreBlend(self.targets.is_multiclass_) if options.join == "blend" else None
+        return self
+
     def fit(self, table: LabelledTable, net: TrainedNet, train, validation, say) -> Stack:
         """Learn from the rows that the net has learned from.
 
@@ -84,11 +111,11 @@ class Stack:
         say : callable
             Gets a line of text at each stage.
         """
+        self.prepare(net.reader.roles_.text)
         fold_of = deal_folds(table.labels, self._n_folds(table.labels), self.seed)
         nets = self._cross_fit_nets(table, fold_of, net, train, say)
         say("stacking: trees")
         features = self._learn_features(table, fold_of, net, nets)
-        self.trees_ = CrossFittedTrees(self.options.trees, self.targets, self.seed)
         n_categorical = net.rows.categorical.shape[1] if "columns" in self.options.features else 0
         seen_by_none = self.trees_.fit_transform(
             features, n_categorical, table.labels, table.weights, fold_of
@@ -105,36 +132,33 @@ class Stack:
         return self.options.folds or min(TREE_FOLDS, fewest_of_a_class(labels))
 
     def _cross_fit_nets(self, table, fold_of, net, train, say):
-        self.axes_ = None
         if self.options.folds == 0:
             return None
-        if "net_embedding" in self.options.features:
-            embedding = net.run(net.rows, embed=True)
-            self.axes_ = EmbeddingAxes(self.options.n_components).fit(embedding)
+        if self.axes_ is not None:
+            self.axes_.fit(net.run(net.rows, embed=True))
         return CrossFittedNets(train, self.axes_).fit(table, fold_of, net, say)
 
     def _learn_features(self, table, fold_of, net, nets):
         """What the trees see of the training rows, by sources that have not seen their labels."""
-        self.text_scores_ = None
+        frequencies = None if self.terms_ is None else self.terms_.fit_transform(table.X)
+        known = (frequencies, table.labels, table.weights, fold_of)
         makers = {
             "net_scores": lambda: nets.scores_,
             "net_embedding": lambda: nets.places_,
-            "text_scores": lambda: self._learn_text_scores(table, fold_of, net.reader),
+            "text_scores": lambda: self.text_scores_.fit_transform(*known),
+            "text_topics": lambda: self.text_topics_.fit_transform(frequencies),
             "columns": lambda: _columns(net.rows),
         }
         return self._side_by_side(makers)
 
-    def _learn_text_scores(self, table, fold_of, reader):
-        options = self.options.text_model
-        self.text_scores_ = TextScores(reader.roles_.text, self.targets, **options)
-        return self.text_scores_.fit_transform(table.X, table.labels, table.weights, fold_of)
-
     def _features(self, X, rows, net_scores=None, embed=None):
         """What the trees see of rows that took no part."""
+        frequencies = None if self.terms_ is None else self.terms_.transform(X)
         makers = {
             "net_scores": lambda: net_scores,
             "net_embedding": lambda: self.axes_.transform(embed(rows)),
-            "text_scores": lambda: self.text_scores_.transform(X),
+            "text_scores": lambda: self.text_scores_.transform(frequencies),
+            "text_topics": lambda: self.text_topics_.transform(frequencies),
             "columns": lambda: _columns(rows),
         }
         return self._side_by_side(makers)
@@ -149,10 +173,9 @@ class Stack:
         weights = np.ones(labels.shape) if table.weights is None else table.weights
         is_multiclass = self.targets.is_multiclass_
         sources = {"net": net_scores, "trees": tree_scores}
-        self.blend_ = None
-        if self.options.join == "blend":
+        if self.blend_ is not None:
             both = np.stack([net_scores, tree_scores])
-            self.blend_ = ScoreBlend(is_multiclass).fit(both, labels, weights)
+            self.blend_.fit(both, labels, weights)
             sources["blend"] = self.blend_(both)
         self.losses_ = {
             name: mean_logloss(scores, labels, weights, is_multiclass)

@@ -2,62 +2,41 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from mtbert.targets import Targets
-from mtbert.text.rows import messages_of
-from mtbert.text_fields import read_texts
 from mtgbm.labels import MISSING
 
-#: A run of letters and digits, or one other sign: no text is without any.
-TERM = r"(?u)\w+|[^\w\s]"
 #: Most steps of the solver.
 MOST_STEPS = 1000
 
 
 class TextScores:
-    """Logistic regression on the frequencies of words and runs of words, one model for each task.
+    """Logistic regression on the frequencies of terms, one model for each task.
 
     Parameters
     ----------
-    columns : tuple of str
-        Text columns; their texts are taken as one.
     targets : Targets
-    ngram_range : tuple of int
-        Fewest and most words of a term.
-    max_features : int
-        Most terms; the most frequent are kept.
     C : float
         Inverse of the penalty on the coefficients.
 
     Attributes
     ----------
-    terms_ : list of str
-        In the order of the columns of `coef_`.
-    idf_ : ndarray of float64 of shape (n_terms,)
     coef_ : ndarray of float64 of shape (n_outputs, n_terms)
     intercept_ : ndarray of float64 of shape (n_outputs,)
     """
 
-    def __init__(self, columns, targets: Targets, *, ngram_range, max_features, C):
-        self.columns = columns
+    def __init__(self, targets: Targets, C):
         self.targets = targets
-        self.ngram_range = ngram_range
-        self.max_features = max_features
         self.C = C
 
-    def fit_transform(self, X, labels, weights, fold_of) -> np.ndarray:
+    def fit_transform(self, frequencies, labels, weights, fold_of) -> np.ndarray:
         """Learn from all rows, and return scores of each that were learned without its fold.
-
-        Terms and their frequencies, which know no labels, are those of all rows.
 
         Parameters
         ----------
-        X : DataFrame
+        frequencies : sparse matrix of shape (n, n_terms)
         labels : ndarray of int16 of shape (n, n_tasks)
             -1 where missing.
         weights : ndarray of float32 of shape (n, n_tasks)
@@ -68,10 +47,6 @@ class TextScores:
         ndarray of float64 of shape (n, n_outputs)
             Logits.
         """
-        vectorizer = self._new_vectorizer()
-        frequencies = vectorizer.fit_transform(self._texts(X))
-        self.terms_ = vectorizer.get_feature_names_out().tolist()
-        self.idf_ = vectorizer.idf_
         scores = np.empty((len(labels), self.targets.n_outputs_))
         for fold in range(fold_of.max() + 1):
             held = fold_of == fold
@@ -80,32 +55,9 @@ class TextScores:
         self.coef_, self.intercept_ = self._learn(frequencies, labels, weights)
         return scores
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, frequencies) -> np.ndarray:
         """Return logits of other rows, float64 of shape (n, n_outputs)."""
-        frequencies = self._vectorizer.transform(self._texts(X))
         return _scores(frequencies, self.coef_, self.intercept_)
-
-    @cached_property
-    def _vectorizer(self):
-        vectorizer = self._new_vectorizer(vocabulary=self.terms_)
-        vectorizer.idf_ = self.idf_
-        return vectorizer
-
-    def _new_vectorizer(self, **known):
-        return TfidfVectorizer(
-            token_pattern=TERM,
-            ngram_range=tuple(self.ngram_range),
-            max_features=self.max_features,
-            sublinear_tf=True,
-            **known,
-        )
-
-    def _texts(self, X):
-        fields = [read_texts(X, name) for name in self.columns]
-        return [
-            "\n".join(text for row in rows for text in messages_of(row))
-            for rows in zip(*fields, strict=True)
-        ]
 
     def _learn(self, frequencies, labels, weights):
         """Coefficients and intercepts of all outputs."""

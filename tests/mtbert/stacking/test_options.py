@@ -9,10 +9,10 @@ from mtbert.stacking.options import TREES
 def test_defaults():
     options = StackingOptions.read(None)
     assert (options.folds, options.join) == (0, "blend")
-    assert options.features == ("text_scores", "columns")
+    assert options.features == ("text_scores", "text_topics", "columns")
     assert options.trees == TREES
     by_trees = StackingOptions.read({"join": "trees"})
-    assert by_trees.features == ("net_scores", "text_scores", "columns")
+    assert by_trees.features == ("net_scores", "text_scores", "text_topics", "columns")
     assert by_trees.folds == 3
     assert StackingOptions.read({"features": ["net_embedding", "columns"]}).folds == 3
 
@@ -44,6 +44,7 @@ def test_given_options_replace_single_defaults():
         ({"features": []}, ValueError, "is empty; name some of net_scores"),
         ({"features": ["column"]}, ValueError, "did you mean 'columns'"),
         ({"n_components": 0}, ValueError, "must be at least 1"),
+        ({"n_topics": 2.5}, TypeError, r"\['n_topics'\] must be an integer"),
         ({"folds": 0, "join": "trees"}, ValueError, "set folds to 2 or more, or join='blend'"),
         ({"folds": 0, "features": ["net_embedding"]}, ValueError, "is learned out of fold"),
         ({"trees": 5}, TypeError, r"stacking_options\['trees'\] must be a dict"),

@@ -24,8 +24,9 @@ WAYS = {
     "held out": {"folds": 0},
     "all features": {
         "folds": 2,
-        "features": ["net_scores", "net_embedding", "text_scores", "columns"],
+        "features": ["net_scores", "net_embedding", "text_scores", "text_topics", "columns"],
         "n_components": 3,
+        "n_topics": 4,
     },
     "columns alone": {"folds": 2, "features": ["columns"]},
 }

@@ -10,15 +10,26 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from mtbert.stacking.folds import deal_folds
-from mtbert.stacking.text_scores import TERM, TextScores
+from mtbert.stacking.terms import TERM, TermFrequencies
+from mtbert.stacking.text_scores import TextScores
 
-OPTIONS = {"ngram_range": (1, 2), "max_features": 500, "C": 4.0}
+
+class TextModel:
+    """Frequencies of terms, and the scores learned from them."""
+
+    def __init__(self, targets, max_features):
+        self.terms = TermFrequencies(("review",), ngram_range=(1, 2), max_features=max_features)
+        self.scores = TextScores(targets, C=4.0)
+
+    def transform(self, X):
+        return self.scores.transform(self.terms.transform(X))
 
 
-def learn(X, labels, targets, fold_of, **options):
-    scores = TextScores(("review",), targets, **(OPTIONS | options))
+def learn(X, labels, targets, fold_of, max_features=500):
+    model = TextModel(targets, max_features)
     weights = (labels >= 0).astype(np.float32)
-    return scores, scores.fit_transform(X, labels, weights, fold_of)
+    frequencies = model.terms.fit_transform(X)
+    return model, model.scores.fit_transform(frequencies, labels, weights, fold_of)
 
 
 def held_out(labels):
@@ -96,7 +107,7 @@ def test_missing_texts_messages_and_signs(make_targets):
     X = pd.DataFrame({"review": [["!!!", "great"], None, "…", ["great"], "", "!?"] * 5})
     targets, labels = make_targets([1, 0, 0, 1, 0, 0] * 5)
     scores, _ = learn(X, labels, targets, held_out(labels))
-    assert "!" in scores.terms_
-    assert "great" in scores.terms_
+    assert "!" in scores.terms.terms_
+    assert "great" in scores.terms.terms_
     found = scores.transform(X)[:6, 0]
     assert found[[0, 3]].min() > 0 > found[[1, 2, 4, 5]].max()
