@@ -131,7 +131,7 @@ class TextSet:
     load: Callable
     cut: Callable
     metric: str = "auc"
-    epochs: int = 3
+    epochs: int = 5
     cuts: tuple = (0, 1, 2)
     is_folded: bool = False
 
@@ -267,29 +267,33 @@ def full_reviews(**options):
 
 
 def sample(**options):
-    return TextSet(partial(reviews, full=False, **options), cut_share, epochs=5)
+    return TextSet(partial(reviews, full=False, **options), cut_share)
 
 
 def made(combine):
     cut = partial(cut_share, train=0.5)
-    return TextSet(partial(made_words, combine=combine), cut, epochs=5)
+    return TextSet(partial(made_words, combine=combine), cut)
 
 
 def toolkit(**options):
     """The number is only a seed of the contenders, so that one will do."""
     load = full_reviews(target="Recommended", **options)
-    return TextSet(load, cut_toolkit, metric="average_precision", cuts=(0,))
+    return TextSet(load, cut_toolkit, metric="average_precision", epochs=2, cuts=(0,))
 
 
 #: By the names under which they are chosen and printed; the fast ones first.
 SETS = {
     "words_add": made(added),
     "words_gated": made(gated),
-    "films": TextSet(films, partial(cut_few, train=3000, test=5000), epochs=5),
+    "films": TextSet(films, partial(cut_few, train=3000, test=5000)),
     "sample_rating": sample(target="Rating"),
     "sample_recommended": sample(target="Recommended", without=("Rating",)),
     "multabench": TextSet(
-        full_reviews(target="Rating"), cut_multabench, cuts=tuple(range(FOLDS)), is_folded=True
+        full_reviews(target="Rating"),
+        cut_multabench,
+        epochs=2,
+        cuts=tuple(range(FOLDS)),
+        is_folded=True,
     ),
     "toolkit": toolkit(),
     "toolkit_no_rating": toolkit(without=("Rating",)),

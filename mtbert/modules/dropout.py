@@ -35,8 +35,8 @@ def drop(values, p: float) -> torch.Tensor:
     Notes
     -----
     On a CPU, an integer of 64 random bits is drawn for every four elements, and the rest is vector
-    code: eight times as fast as :func:`torch.nn.functional.dropout`, which is a fifth of a training
-    step of a small BERT. ::
+    code: two to three times as fast as :func:`torch.nn.functional.dropout`, which is a fifth of a
+    training step of a small BERT. ::
 
         random   |........ 64 bits ........|........ 64 bits ........|
         drawn     16b    16b    16b    16b    16b   ...                  as signed integers
