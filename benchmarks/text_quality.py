@@ -20,6 +20,7 @@ The sets multabench and toolkit need all reviews, which are in the wheel of pyto
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def score(y, probabilities, classes):
     }
 
 
-def measure(cut, contender, settings):
+def measure(cut, contender, settings, file=None):
     """One contender on one cut: the numbers of `score`, sizes and seconds.
 
     Parameters
@@ -77,12 +78,16 @@ def measure(cut, contender, settings):
     cut : TextCut
     contender : callable
     settings : Settings
+    file : Path or None
+        Where the test probabilities are kept, as `numpy.save` writes them.
 
     Returns
     -------
     dict
     """
     probabilities, seconds = timed(contender, cut, settings)
+    if file is not None:
+        np.save(file, probabilities)
     scores = score(cut.y_test, probabilities, cut.classes)
     return {
         "train_rows": len(cut.train),
@@ -103,10 +108,20 @@ def run_all(arguments, contenders):
             for who in missing:
                 net = None if who in PEERS else net_of(name, arguments)
                 settings = Settings(number, arguments.threads, net_of(name, arguments))
-                found = measure(cut, contenders[who], settings)
+                found = measure(
+                    cut, contenders[who], settings, file_of(arguments, name, number, who)
+                )
                 record = {"set": name, "cut": number, "contender": who, "net": net, **found}
                 append_record(arguments.results, record)
                 say(record)
+
+
+def file_of(arguments, *key):
+    """Where the probabilities of a measurement are kept, if they are to be."""
+    if arguments.probabilities is None:
+        return None
+    name = "-".join(re.sub(r"\W+", "_", str(part)).strip("_") for part in key)
+    return Path(arguments.probabilities) / f"{name}.npy"
 
 
 def cuts_of(name, arguments):
@@ -173,6 +188,9 @@ def parse_arguments(argv=None):
     )
     parser.add_argument("--reviews", metavar="PATH", help="where all reviews are read from")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--probabilities", metavar="FOLDER", help="keep those of the test rows there, as .npy"
+    )
     parser.add_argument("--rst", metavar="FILE", help="write the tables of the documentation")
     arguments = parser.parse_args(argv)
     contenders = chosen_contenders(parser, arguments)
@@ -274,6 +292,8 @@ def main(argv=None):
         return
     if arguments.results:
         arguments.only = arguments.only or list(SETS)
+        if arguments.probabilities is not None:
+            Path(arguments.probabilities).mkdir(parents=True, exist_ok=True)
         run_all(arguments, contenders)
     results = TextResults(chosen_records(arguments, contenders))
     if not results.sets:

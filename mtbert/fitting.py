@@ -210,7 +210,7 @@ class Fit:
         return Stack(options, self.targets_, seed)
 
     def _needs_validation(self, stack):
-        is_blended_there = stack is not None and stack.options.folds == 0
+        is_blended_there = stack is not None and stack.options.needs_validation
         return self.estimator.early_stopping_patience is not None or is_blended_there
 
     def _fit_stack(self, stack, table, net, validation):

@@ -31,6 +31,17 @@ class ScoreBlend:
     def __init__(self, is_multiclass):
         self.is_multiclass = is_multiclass
 
+    def take_mean(self, n_sources, n_outputs) -> ScoreBlend:
+        """Weigh all sources alike.
+
+        Parameters
+        ----------
+        n_sources, n_outputs : int
+        """
+        self.factors_ = np.full((n_sources, n_outputs), 1 / n_sources)
+        self.bias_ = np.zeros(n_outputs)
+        return self
+
     def fit(self, sources, labels, weights) -> ScoreBlend:
         """Learn from rows from which no source has learned.
 

@@ -11,8 +11,9 @@ from mtgbm.parameters import check_number, check_parameters, choose, suggest
 
 #: What the parameter `stacking` of the estimator can be, beside None.
 STACKINGS = ("gbdt",)
-#: How the scores of the net and of the trees become one: a weighted sum, or the trees see both.
-JOINS = ("blend", "trees")
+#: How the scores of the net and of the trees become one: their mean, a weighted sum, or the trees
+#: see both.
+JOINS = ("mean", "blend", "trees")
 #: What trees can see.
 FEATURES = ("net_scores", "net_embedding", "text_scores", "text_topics", "columns")
 #: Parts of the rows if trees see scores of nets, which must then be out of fold.
@@ -41,13 +42,14 @@ class StackingOptions:
     Attributes
     ----------
     folds : int, default=0, or 3 if the trees see the net
-        0: one net; what joins the scores is learned from the validation rows, which are held out
-        if `fit` gets none. Else the parts of the rows: for each, a net learns from the other parts
-        and scores this one; one more net learns from all rows and predicts.
-    join : {"blend", "trees"}, default="blend"
-        "blend": a weighted sum of the scores of the net and those of the trees; with the weights
-        that serve rows best which neither has learned from. "trees": the trees see the scores of
-        the net and have the last word.
+        0: one net. Else the parts of the rows: for each, a net learns from the other parts and
+        scores this one; one more net learns from all rows and predicts.
+    join : {"mean", "blend", "trees"}, default="blend"
+        "mean": the mean of the logits of the net and the trees; nothing is learned, so that without
+        folds no row is held out. "blend": their weighted sum, with the weights that serve rows best
+        which neither has learned from: those of all folds or, without folds, the validation rows,
+        which are held out if `fit` gets none. "trees": the trees see the scores of the net and have
+        the last word.
     features : list of str, default=None
         What the trees see:
 
@@ -112,12 +114,17 @@ class StackingOptions:
         chosen._check_together()
         return chosen
 
+    @property
+    def needs_validation(self) -> bool:
+        """Whether what joins the scores is learned from validation rows."""
+        return self.folds == 0 and self.join == "blend"
+
     def _check_together(self):
         wanted = _features_of_nets(self.features)
         if self.folds == 0 and self.join == "trees":
             raise ValueError(
                 "join='trees' needs scores of the net for all rows, and folds=0 gives them for the "
-                "validation rows alone; set folds to 2 or more, or join='blend'."
+                "validation rows alone; set folds to 2 or more, or join='blend' or 'mean'."
             )
         if self.folds == 0 and wanted:
             raise ValueError(
@@ -150,7 +157,7 @@ def _check_folds(folds):
 def _read_features(features, join):
     if features is None:
         usual = ("text_scores", "text_topics", "columns")
-        return usual if join == "blend" else ("net_scores", *usual)
+        return ("net_scores", *usual) if join == "trees" else usual
     if isinstance(features, str) or not hasattr(features, "__iter__"):
         raise TypeError(f"stacking_options['features'] must be a list of names, got {features!r}.")
     for name in features:

@@ -20,6 +20,8 @@ from mtbert.targets import Targets
 
 #: Most folds of the trees if the net has none.
 TREE_FOLDS = 5
+#: Whose scores are joined, in this order.
+SOURCES = ("net", "trees")
 
 
 class Stack:
@@ -46,7 +48,7 @@ class Stack:
         None if the trees have the last word.
     losses_ : dict of str to float
         Mean log loss of "net" and "trees", on rows that they have not learned from, and of the
-        "blend" of their scores there.
+        "blend" of their scores there. Empty if there are no such rows.
 
     References
     ----------
@@ -94,7 +96,8 @@ class Stack:
         )
         self.axes_ = EmbeddingAxes(options.n_components) if "net_embedding" in features else None
         self.trees_ = CrossFittedTrees(options.trees, self.targets, self.seed)
-        self.blend_ = ScoreBlend(self.targets.is_multiclass_) if options.join == "blend" else None
+        self.losses_: dict[str, float] = {}
+        self.blend_ = None if options.join == "trees" else ScoreBlend(self.targets.is_multiclass_)
         return self
 
     def fit(self, table: LabelledTable, net: TrainedNet, train, validation, say) -> Stack:
@@ -107,7 +110,7 @@ class Stack:
         train : callable
             ``train(table, number)`` returns another TrainedNet, the same for the same arguments.
         validation : LabelledTable or None
-            Rows that the net has not learned from; needed without folds.
+            Rows that the net has not learned from.
         say : callable
             Gets a line of text at each stage.
         """
@@ -120,12 +123,14 @@ class Stack:
         seen_by_none = self.trees_.fit_transform(
             features, n_categorical, table.labels, table.weights, fold_of
         )
+        if self.options.join == "mean":
+            self.blend_.take_mean(len(SOURCES), self.targets.n_outputs_)
         if nets is not None:
             self._join(nets.scores_, seen_by_none, table)
-            return self
-        rows = net.reader.transform(validation.X)
-        scores = self.trees_.transform(self._features(validation.X, rows))
-        self._join(net.run(rows), scores, validation)
+        elif validation is not None:
+            rows = net.reader.transform(validation.X)
+            scores = self.trees_.transform(self._features(validation.X, rows))
+            self._join(net.run(rows), scores, validation)
         return self
 
     def _n_folds(self, labels):
@@ -168,14 +173,15 @@ class Stack:
         return np.hstack(blocks).astype(np.float64)
 
     def _join(self, net_scores, tree_scores, table):
-        """Learn the weights of net and trees from rows that neither has learned from."""
+        """Learn from rows that neither has learned from what the net and the trees are worth."""
         labels = table.labels
         weights = np.ones(labels.shape) if table.weights is None else table.weights
         is_multiclass = self.targets.is_multiclass_
-        sources = {"net": net_scores, "trees": tree_scores}
-        if self.blend_ is not None:
-            both = np.stack([net_scores, tree_scores])
+        both = np.stack([net_scores, tree_scores])
+        if self.options.join == "blend":
             self.blend_.fit(both, labels, weights)
+        sources = dict(zip(SOURCES, both, strict=True))
+        if self.blend_ is not None:
             sources["blend"] = self.blend_(both)
         self.losses_ = {
             name: mean_logloss(scores, labels, weights, is_multiclass)

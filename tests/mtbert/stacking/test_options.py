@@ -45,7 +45,11 @@ def test_given_options_replace_single_defaults():
         ({"features": ["column"]}, ValueError, "did you mean 'columns'"),
         ({"n_components": 0}, ValueError, "must be at least 1"),
         ({"n_topics": 2.5}, TypeError, r"\['n_topics'\] must be an integer"),
-        ({"folds": 0, "join": "trees"}, ValueError, "set folds to 2 or more, or join='blend'"),
+        (
+            {"folds": 0, "join": "trees"},
+            ValueError,
+            "set folds to 2 or more, or join=",
+        ),
         ({"folds": 0, "features": ["net_embedding"]}, ValueError, "is learned out of fold"),
         ({"trees": 5}, TypeError, r"stacking_options\['trees'\] must be a dict"),
         ({"trees": {"num_leafs": 5}}, ValueError, "did you mean 'num_leaves'"),

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logit
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
@@ -22,6 +23,7 @@ WAYS = {
     "blend": {"folds": 2},
     "trees": {"folds": 2, "join": "trees"},
     "held out": {"folds": 0},
+    "mean": {"join": "mean"},
     "all features": {
         "folds": 2,
         "features": ["net_scores", "net_embedding", "text_scores", "text_topics", "columns"],
@@ -59,7 +61,7 @@ def test_every_way_learns_and_survives_files(make_stacked, make_reviews, tmp_pat
         assert copied.stack_.losses_ == model.stack_.losses_
 
 
-@pytest.mark.parametrize("way", ["blend", "trees", "held out"])
+@pytest.mark.parametrize("way", ["blend", "trees", "held out", "mean"])
 def test_several_tasks_with_missing_labels(make_stacked, make_reviews, tmp_path, way):
     X, y = make_reviews(120)
     Y = pd.DataFrame({"good": y, "bad": np.where(np.arange(120) % 3, 1.0 - y, np.nan)})
@@ -185,6 +187,21 @@ def test_validation_rows(make_stacked, make_reviews):
     assert "valid_logloss" in held.history_[0]
     stopped = make_stacked(early_stopping_patience=1).fit(X, y)
     assert "valid_logloss" in stopped.history_[0]
+
+
+def test_the_mean_needs_no_rows_of_its_own(make_stacked, make_model, make_reviews):
+    X, y = make_reviews(90)
+    plain, stacked = make_model(epochs=2).fit(X, y), make_stacked("mean").fit(X, y)
+    for name, tensor in stacked.network_.state_dict().items():
+        assert torch.equal(tensor, plain.network_.state_dict()[name])
+    assert stacked.stack_.losses_ == {}
+    net, joint = (logit(model.predict_proba(X)[:, 1]) for model in (plain, stacked))
+    rows = stacked._reader.transform(X)
+    trees = stacked.stack_.trees_.transform(stacked.stack_._features(X, rows))[:, 0]
+    assert_allclose(joint, (net + trees) / 2, rtol=1e-4, atol=1e-4)
+    seen = make_stacked("mean").fit(X, y, X_val=X[:40], y_val=1 - y[:40])
+    assert_array_equal(seen.predict_proba(X), stacked.predict_proba(X))
+    assert seen.stack_.losses_["blend"] > 0.7
 
 
 def test_a_fit_that_was_killed_goes_on(make_stacked, make_reviews, monkeypatch, tmp_path):
