@@ -365,7 +365,7 @@ def measured(tmp_path_factory):
     file, rst = folder / "results.jsonl", folder / "table.rst"
     done = run(
         *("--results", file, *TINY, "--net", NET, "--contenders", *NAMES[:4]),
-        *("--ours", "epochs=2", "--rst", rst),
+        *("--ours", "epochs=2", "--rst", rst, "--probabilities", folder / "kept"),
     )
     assert done.returncode == 0, done.stderr
     return file, rst, done.stdout
@@ -384,6 +384,22 @@ class TestRun:
             if is_net:
                 assert record["net"]["epochs"] == 1
                 assert record["net"]["architecture"] == "multimodal_cnn"
+
+    def test_kept_probabilities_are_those_that_were_scored(self, measured):
+        records, folder = records_of(measured[0]), measured[0].parent / "kept"
+        assert len(list(folder.iterdir())) == len(records)
+        for contender, file in (
+            ("mtbert", "words_add-1-mtbert"),
+            ("mtbert epochs=2", "words_add-1-mtbert_epochs_2"),
+        ):
+            (auc,) = (
+                r["auc"]
+                for r in records
+                if (r["set"], r["cut"], r["contender"]) == ("words_add", 1, contender)
+            )
+            probabilities = np.load(folder / f"{file}.npy")
+            y = text_sets.SETS["words_add"].make(1).y_test
+            assert roc_auc_score(y, probabilities[:, 1]) == pytest.approx(auc, abs=1e-12)
 
     def test_printed_means_are_those_of_the_file(self, measured):
         file, _, printed = measured
