@@ -283,6 +283,19 @@ class TestContenders:
         cut = made_cut()
         np.testing.assert_array_equal(fit(cut, settings), lstm(cut, twice))
 
+    def test_two_nets_and_their_trees_are_averaged(self, settings):
+        cut = made_cut()
+        seeds = (settings.seed, settings.seed + text_contenders.SECOND_SEED)
+        options = {"stacking": "gbdt", "stacking_options": {"join": "mean"}}
+        apart = [
+            text_contenders.fit_net(cut, settings, options | {"random_state": seed})
+            for seed in seeds
+        ]
+        assert (apart[0] != apart[1]).any()
+        np.testing.assert_allclose(
+            text_contenders.fit_two_stacked(cut, settings), np.mean(apart, axis=0), atol=1e-12
+        )
+
     def test_other_options_are_refused(self):
         with pytest.raises(ValueError, match="did you mean 'epochs'"):
             text_contenders.variant("epoch=2")
