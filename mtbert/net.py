@@ -107,7 +107,8 @@ class TrainingNet(NeuralNet):
     Parameters
     ----------
     module : Module
-        ``module(**inputs)`` gives logits.
+        ``module(**inputs)`` gives logits; if it has `modality_heads`, so does
+        ``module(with_modalities=True, **inputs)``, with a list of those of each modality alone.
     criterion : type
         A loss like :class:`MaskedLoss`, a sum; a step minimises it divided by the number of labels
         in all its batches. So a step of k batches is that of one batch of all their rows.
@@ -254,11 +255,19 @@ class TrainingNet(NeuralNet):
         return self.processes.full(nn.utils.get_total_norm(gradients)).item()
 
     def _loss(self, batch):
+        heads = getattr(self.network, "modality_heads", None)
+        inputs = to_tensors(batch, self.device)
         with autocast(self.precision, self.device):
-            logits = self.module_(**to_tensors(batch, self.device))
+            if heads is None:
+                logits, of_modalities = self.module_(**inputs), []
+            else:
+                logits, of_modalities = self.module_(with_modalities=True, **inputs)
         labels = torch.from_numpy(batch.labels.astype(np.int64)).to(self.device)
         weights = torch.from_numpy(batch.weights).to(self.device)
-        return self.criterion_(logits.float(), labels, weights)
+        loss = self.criterion_(logits.float(), labels, weights)
+        for own in of_modalities:
+            loss = loss + heads.loss_weight * self.criterion_(own.float(), labels, weights)
+        return loss
 
     def _check_finite(self, noun, value):
         if not np.isfinite(value):

@@ -16,6 +16,7 @@ from mtbert.modules.cross_attention import CrossAttention
 from mtbert.modules.fusion import Concatenation, GateFusion, MixtureOfExperts
 from mtbert.modules.head import Head
 from mtbert.modules.lstm import LstmText
+from mtbert.modules.modality_heads import ModalityHeads
 from mtbert.modules.tabular import TabularEncoder
 from mtbert.modules.text_encoder import Encoded, TextFieldSpec
 from mtgbm.parameters import check_number, choose, suggest
@@ -52,6 +53,10 @@ ARCHITECTURES = {
 }
 
 
+#: What options can be given to.
+PARTS = ("text", "tabular", "fusion", "head", "modalities")
+
+
 class FusionNet(nn.Module):
     """One encoder for each text field and one for the table, a fusion, a head.
 
@@ -64,6 +69,7 @@ class FusionNet(nn.Module):
     tabular : Module or None
     fusion : Module
     head : Module
+    modality_heads : ModalityHeads or None, default=None
 
     Attributes
     ----------
@@ -88,23 +94,38 @@ class FusionNet(nn.Module):
     What the network does not use is ignored, so one batch serves all architectures.
     """
 
-    def __init__(self, field_names, text_encoders, tabular, fusion, head):
+    def __init__(self, field_names, text_encoders, tabular, fusion, head, modality_heads=None):
         super().__init__()
         self.field_names = list(field_names)
         self.text_encoders = nn.ModuleList(text_encoders)
         self.tabular = tabular
         self.fusion = fusion
         self.head = head
+        self.modality_heads = modality_heads
         self.output_dim = fusion.output_dim
 
-    def forward(self, **batch) -> torch.Tensor:
+    def forward(self, *, with_modalities=False, **batch):
         """Return logits.
+
+        Parameters
+        ----------
+        with_modalities : bool, default=False
+            Whether to return, too, what each modality says alone.
+        **batch
+            See the notes of the class.
 
         Returns
         -------
         logits : tensor of shape (n, n_outputs)
+        of_modalities : list of tensors of shape (n, n_outputs)
+            If asked for; empty if there are no heads for it.
         """
-        return self.head(self.embed(**batch))
+        texts, table = self._encode(batch)
+        logits = self.head(self.fusion(texts, table))
+        if not with_modalities:
+            return logits
+        heads = self.modality_heads
+        return logits, [] if heads is None else heads(texts, table)
 
     def embed(self, **batch) -> torch.Tensor:
         """Return what the head sees.
@@ -113,8 +134,7 @@ class FusionNet(nn.Module):
         -------
         embedding : tensor of shape (n, output_dim)
         """
-        texts = [self._encode_field(name, batch) for name in self.field_names]
-        return self.fusion(texts, self._encode_table(batch))
+        return self.fusion(*self._encode(batch))
 
     def encode_text(self, name, ids, mask) -> torch.Tensor:
         """Return the vector of one text field alone.
@@ -141,6 +161,11 @@ class FusionNet(nn.Module):
         """
         position = choose("text field", name, {f: i for i, f in enumerate(self.field_names)})
         return self.text_encoders[position if len(self.text_encoders) > 1 else 0]
+
+    def _encode(self, batch):
+        """All texts, and the table or None."""
+        texts = [self._encode_field(name, batch) for name in self.field_names]
+        return texts, self._encode_table(batch)
 
     def _encode_field(self, name, batch):
         if f"{name}_vector" in batch:
@@ -195,7 +220,8 @@ def build_network(
         Whether all text fields have one encoder, with the same weights, instead of one each.
     **options
         Options of the parts, ``part__option=value`` where the part is ``text``, ``tabular``,
-        ``fusion`` or ``head``, such as ``text__pooling="cls"`` or ``fusion__n_experts=8``.
+        ``fusion``, ``head`` or, where there are several, ``modalities``, such as
+        ``text__pooling="cls"`` or ``fusion__n_experts=8``.
 
     Returns
     -------
@@ -228,7 +254,8 @@ def build_network(
         per_field, tabular, **{**chosen.fusion_defaults, **options_of["fusion"]}
     )
     head = Head(fusion.output_dim, n_outputs, **options_of["head"])
-    return FusionNet(text_fields, text_encoders, tabular, fusion, head)
+    heads = _make_modality_heads(per_field, tabular, n_outputs, options_of["modalities"])
+    return FusionNet(text_fields, text_encoders, tabular, fusion, head, heads)
 
 
 def check_arguments(text_fields, n_outputs, n_numeric, cardinalities) -> None:
@@ -263,6 +290,15 @@ def _make_text_encoders(kind, text_fields, source, shared, options):
     return [kind.for_field(text_fields[name], sources[name], **options) for name in fields]
 
 
+def _make_modality_heads(per_field, tabular, n_outputs, options):
+    """None where there is one modality, or nothing is to be learned from their heads."""
+    if tabular is None:
+        return None
+    text_dims = [encoder.output_dim for encoder in per_field]
+    heads = ModalityHeads(text_dims, tabular.output_dim, n_outputs, **options)
+    return heads if heads.loss_weight else None
+
+
 def _sources_by_field(source, text_fields):
     if isinstance(source, Mapping) and set(source) & set(text_fields):
         if set(source) != set(text_fields):
@@ -287,9 +323,11 @@ def _split_options(name, architecture, options):
     """``{"text__pooling": "cls"}`` becomes ``{"text": {"pooling": "cls"}, ...}``."""
     parts = {"text": architecture.text, "fusion": architecture.fusion, "head": Head}
     if architecture.uses_table:
-        parts["tabular"] = TabularEncoder
+        parts |= {"tabular": TabularEncoder, "modalities": ModalityHeads}
     known = {f"{part}__{option}" for part, kind in parts.items() for option in _options_of(kind)}
-    split: dict[str, dict] = {part: {} for part in ("text", "tabular", "fusion", "head")}
+    split: dict[str, dict] = {
+        part: {} for part in ("text", "tabular", "fusion", "head", "modalities")
+    }
     for key, value in options.items():
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; {suggest(key, sorted(known))}")
