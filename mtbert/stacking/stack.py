@@ -97,8 +97,16 @@ class Stack:
         self.axes_ = EmbeddingAxes(options.n_components) if "net_embedding" in features else None
         self.trees_ = CrossFittedTrees(options.trees, self.targets, self.seed)
         self.losses_: dict[str, float] = {}
-        self.blend_ = None if options.join == "trees" else ScoreBlend(self.targets.is_multiclass_)
+        self.blend_ = self._new_blend()
         return self
+
+    def _new_blend(self):
+        """None if the trees have the last word."""
+        if self.options.join == "trees":
+            return None
+        blend = ScoreBlend(self.targets.is_multiclass_)
+        is_mean = self.options.join == "mean"
+        return blend.take_mean(len(SOURCES), self.targets.n_outputs_) if is_mean else blend
 
     def fit(self, table: LabelledTable, net: TrainedNet, train, validation, say) -> Stack:
         """Learn from the rows that the net has learned from.
@@ -123,8 +131,6 @@ class Stack:
         seen_by_none = self.trees_.fit_transform(
             features, n_categorical, table.labels, table.weights, fold_of
         )
-        if self.options.join == "mean":
-            self.blend_.take_mean(len(SOURCES), self.targets.n_outputs_)
         if nets is not None:
             self._join(nets.scores_, seen_by_none, table)
         elif validation is not None:
