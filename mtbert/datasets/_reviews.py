@@ -58,18 +58,18 @@ def load_reviews(*, target="Rating", full=False, source=None, return_X_y=False):
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
-        data : DataFrame of shape (n_rows, 9)
-            The texts `Title` and `Review Text`, the categories `Clothing ID`, `Division Name`,
-            `Department Name` and `Class Name`, all strings, NaN where missing; the int32 columns
-            `Age`, `Positive Feedback Count` and the label that is not the target. In the order of
-            the source.
-        target : Series of int32 of shape (n_rows,)
-        target_names : list of str
-            The name of the target.
-        feature_names, text_names, categorical_names : list of str
-            Columns of `data`, the texts and the categories among them.
-        DESCR : str
-            Source, licence, columns, and the share of each class in the rows loaded.
+        With
+
+        - data : DataFrame of shape (n_rows, 9). The texts `Title` and `Review Text`, the
+          categories `Clothing ID`, `Division Name`, `Department Name` and `Class Name`, all
+          strings, NaN where missing; the int32 columns `Age`, `Positive Feedback Count` and the
+          label that is not the target. In the order of the source.
+        - target : Series of int32 of shape (n_rows,).
+        - target_names : list of str, the name of the target.
+        - feature_names, text_names, categorical_names : lists of str, the columns of `data`, the
+          texts and the categories among them.
+        - DESCR : str. Source, licence, columns, and the share of each class in the rows loaded.
+
     (data, target) : tuple of DataFrame and Series
         If `return_X_y` is True.
 
