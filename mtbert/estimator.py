@@ -98,7 +98,8 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         "accuracy", or a scorer of scikit-learn by name or as ``scorer(estimator, X, y)``, which
         sees class numbers as y and numbers of rows as X.
     validation_fraction : float, default=0.1
-        Share of the rows held out for early stopping if `fit` gets no `X_val`.
+        Share of the rows held out if `fit` gets no `X_val`, for early stopping or for what joins
+        the net with trees.
     stacking : {None, "gbdt"}, default=None
         "gbdt" joins the net with gradient-boosted trees, a
         :class:`mtgbm.MultiTaskLGBMClassifier`; `predict_proba` is then that of both.

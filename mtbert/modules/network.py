@@ -325,9 +325,7 @@ def _split_options(name, architecture, options):
     if architecture.uses_table:
         parts |= {"tabular": TabularEncoder, "modalities": ModalityHeads}
     known = {f"{part}__{option}" for part, kind in parts.items() for option in _options_of(kind)}
-    split: dict[str, dict] = {
-        part: {} for part in ("text", "tabular", "fusion", "head", "modalities")
-    }
+    split: dict[str, dict] = {part: {} for part in PARTS}
     for key, value in options.items():
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; {suggest(key, sorted(known))}")

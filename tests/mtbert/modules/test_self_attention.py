@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mtbert.modules import self_attention
 from mtbert.modules.bert import BertText
 from mtbert.modules.self_attention import NAME, attend
 from mtbert.pretrained import load_encoder
@@ -78,6 +79,25 @@ def test_what_else_a_model_asks_is_left_to_torch(asked):
     else:
         expected = fused(*tokens, asked["position_bias"].to(torch.bfloat16))
     torch.testing.assert_close(found, expected, rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dropout", "is_training", "is_plain"),
+    [
+        (torch.bfloat16, 0.0, True, True),
+        (torch.float32, 0.1, True, True),
+        (torch.float32, 0.0, True, False),
+        (torch.bfloat16, 0.0, False, False),
+    ],
+)
+def test_the_plain_way_is_taken_where_it_is_faster(
+    monkeypatch, dtype, dropout, is_training, is_plain
+):
+    calls = []
+    plain = self_attention._attend
+    monkeypatch.setattr(self_attention, "_attend", lambda *a: calls.append(a) or plain(*a))
+    attend(Layer, *heads(dtype, requires_grad=is_training), None, dropout)
+    assert bool(calls) is is_plain
 
 
 def test_encoders_attend_by_it_and_say_the_same(tiny_bert, text):
