@@ -24,8 +24,8 @@ class ModalityHeads(nn.Module):
     table_dim : int
         Width of the table's vector.
     n_outputs : int
-    loss_weight : float, default=0.0
-        Without it there are no such heads.
+    loss_weight : float, default=0.5
+        With 0 there are no such heads.
 
     References
     ----------
@@ -33,7 +33,7 @@ class ModalityHeads(nn.Module):
        CVPR 2020.
     """
 
-    def __init__(self, text_dims, table_dim, n_outputs, *, loss_weight=0.0):
+    def __init__(self, text_dims, table_dim, n_outputs, *, loss_weight=0.5):
         super().__init__()
         check_number("loss_weight", loss_weight, Real, 0, None)
         self.loss_weight = loss_weight

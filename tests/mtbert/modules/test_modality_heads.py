@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from mtbert.modules import TextFieldSpec, build_network
 from mtbert.net import MaskedLoss
 
-WEIGHT = {"modalities__loss_weight": 0.5}
+NONE = {"modalities__loss_weight": 0.0}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def build(tiny_bert):
 
 @pytest.mark.parametrize("architecture", ["multimodal_bert", "multimodal_cnn", "multimodal_moe"])
 def test_predictions_know_nothing_of_them(build, batch, architecture):
-    plain, network = build(architecture), build(architecture, **WEIGHT)
+    plain, network = build(architecture, **NONE), build(architecture)
     assert plain.modality_heads is None
     logits, of_modalities = network(with_modalities=True, **batch)
     assert torch.equal(logits, plain(**batch))
@@ -43,7 +43,7 @@ def test_predictions_know_nothing_of_them(build, batch, architecture):
 
 
 def test_each_head_sees_its_own_modality(build, batch):
-    network = build("multimodal_cross_attn", **WEIGHT)
+    network = build("multimodal_cross_attn")
     text, table = network(with_modalities=True, **batch)[1]
     for name, of_text in (("review_ids", True), ("title_ids", True), ("numeric", False)):
         changed = batch | {name: batch[name].roll(1, 0)}
@@ -53,7 +53,7 @@ def test_each_head_sees_its_own_modality(build, batch):
 
 
 def test_gradient_reaches_them(build, batch):
-    network = build(**WEIGHT).train()
+    network = build().train()
     logits, of_modalities = network(with_modalities=True, **batch)
     sum(
         F.cross_entropy(z, torch.tensor([0, 1, 2, 3, 0])) for z in (logits, *of_modalities)
@@ -62,9 +62,9 @@ def test_gradient_reaches_them(build, batch):
 
 
 def test_one_modality_has_none(build):
-    assert build(n_numeric=0, **WEIGHT).modality_heads is None
+    assert build(n_numeric=0).modality_heads is None
     with pytest.raises(ValueError, match="bert has no option 'modalities__loss_weight'"):
-        build("bert", **WEIGHT)
+        build("bert", **NONE)
 
 
 @pytest.mark.parametrize(("weight", "error"), [(-0.1, ValueError), ("much", TypeError)])
@@ -94,9 +94,9 @@ def test_their_losses_are_added(make_model, make_reviews, monkeypatch):
 def test_a_model_with_them_survives_files(make_model, make_reviews, tmp_path):
     X, y = make_reviews(40)
     model = make_model(epochs=1, network_options={"modalities__loss_weight": 1.0}).fit(X, y)
-    before = make_model(epochs=1, network_options={}).fit(X, y)
+    without = make_model(epochs=1, network_options=NONE).fit(X, y)
     model.save(tmp_path / "model")
     restored = type(model).load(tmp_path / "model")
     np.testing.assert_array_equal(restored.predict_proba(X), model.predict_proba(X))
     assert isinstance(restored.network_.modality_heads.text, nn.Linear)
-    assert (before.predict_proba(X) != model.predict_proba(X)).any()
+    assert (without.predict_proba(X) != model.predict_proba(X)).any()

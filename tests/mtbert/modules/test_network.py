@@ -29,6 +29,12 @@ def build(tiny_bert):
     return build
 
 
+def logits_of_training(network, batch):
+    """Those of all modalities together and, in the same row, of each alone."""
+    logits, of_modalities = network(with_modalities=True, **batch)
+    return torch.cat([logits, *of_modalities], dim=1)
+
+
 def gets_no_gradient(network):
     """Names of weights that a backward pass did not reach.
 
@@ -58,10 +64,19 @@ def test_the_architectures():
 @pytest.mark.parametrize("shared", [False, True])
 def test_gradient_reaches_every_weight(build, batch, architecture, fields, shared):
     network = build(architecture, fields, shared_encoder=shared)
-    logits = network(**batch)
+    logits, of_modalities = network(with_modalities=True, **batch)
     assert logits.shape == (5, 4)
-    F.cross_entropy(logits, torch.tensor([0, 1, 2, 3, 0])).backward()
+    assert len(of_modalities) == (2 if architecture in WITH_TABLE else 0)
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    sum(F.cross_entropy(z, labels) for z in (logits, *of_modalities)).backward()
     assert not gets_no_gradient(network)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_fused_logits_alone_reach_all_but_the_heads_of_modalities(build, batch, architecture):
+    network = build(architecture)
+    F.cross_entropy(network(**batch), torch.tensor([0, 1, 2, 3, 0])).backward()
+    assert not [n for n in gets_no_gradient(network) if not n.startswith("modality_heads.")]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -112,7 +127,7 @@ def test_columns_of_one_kind_or_none(build, batch, architecture, n_numeric, card
         del batch["numeric"]
     if not cardinalities:
         del batch["categorical"]
-    network(**batch).square().sum().backward()
+    logits_of_training(network, batch).square().sum().backward()
     assert not gets_no_gradient(network)
 
 
@@ -123,7 +138,7 @@ def test_a_batch_without_any_token(build, batch, architecture, shape):
         batch[f"{field}_ids"] = torch.zeros(shape, dtype=torch.int64)
         batch[f"{field}_mask"] = torch.zeros(shape, dtype=torch.bool)
     network = build(architecture)
-    logits = network(**batch)
+    logits = logits_of_training(network, batch)
     assert logits.isfinite().all()
     logits.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
@@ -212,10 +227,11 @@ def test_a_network_survives_pickle(build, batch, architecture):
 def test_half_precision(build, batch, architecture):
     network = build(architecture).eval()
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network(**batch)
+        logits = logits_of_training(network, batch)
     logits.float().square().sum().backward()
     assert not gets_no_gradient(network)
-    torch.testing.assert_close(logits.float(), network(**batch), atol=0.05, rtol=0.05)
+    expected = logits_of_training(network, batch)
+    torch.testing.assert_close(logits.float(), expected, atol=0.05, rtol=0.05)
 
 
 def test_options_reach_their_parts(build):
