@@ -6,8 +6,9 @@ A contender is called with a `benchmarks.text_sets.TextCut` and `Settings`. It r
 mtbert          the net with its defaults
 mtbert_gbdt     its scores and those of trees (stacking="gbdt"), joined by what the validation rows
                 of a published split say, or rows held out of the training rows
-mtbert_gbdt_2   two such, of other seeds and without rows held out (join="mean"), averaged by
-                scikit-learn's VotingClassifier
+mtbert_mean     the plain mean of both (join="mean"), so no row is held out
+mtbert_mean_b   the same from another seed
+mtbert_mean_2   the mean of the probabilities of the last two, as VotingClassifier takes it
 multimodal_cnn, multimodal_moe, multimodal_gate_fusion, multimodal_cross_attn, bert, lstm
                 the other architectures; the last two see no table
 text_only       mtbert that sees no table
@@ -29,7 +30,6 @@ from functools import lru_cache, partial
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
-from sklearn.ensemble import VotingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -43,7 +43,8 @@ from mtbert.columns import ColumnRoles
 from mtbert.pretrained import find_encoder, load_encoder
 from mtgbm import MultiTaskLGBMClassifier
 
-OURS, STACKED, STACKED_TWICE = "mtbert", "mtbert_gbdt", "mtbert_gbdt_2"
+OURS, STACKED = "mtbert", "mtbert_gbdt"
+MEAN, OTHER_MEAN, TWO_MEANS = "mtbert_mean", "mtbert_mean_b", "mtbert_mean_2"
 #: The contender that is each architecture.
 ARCHITECTURES = {
     "multimodal_bert": OURS,
@@ -63,6 +64,8 @@ ALL_TEXT = "all_text"
 
 #: How far the seed of a second net is from that of the first.
 SECOND_SEED = 1000
+#: Options of a net and trees whose scores are averaged.
+AVERAGED = {"stacking": "gbdt", "stacking_options": {"join": "mean"}}
 FOLDS = 5
 N_COMPONENTS = 100
 #: Of all trees: few leaves and small steps, since there is no validation part to stop by.
@@ -119,14 +122,8 @@ def validation_rows(cut):
     return {"X_val": X, "y_val": y}
 
 
-def fit_two_stacked(cut, settings):
-    stacked = {"stacking": "gbdt", "stacking_options": {"join": "mean"}}
-    members = [
-        (f"seed_{seed}", make_net(cut.roles, settings, stacked | {"random_state": seed}))
-        for seed in (settings.seed, SECOND_SEED + settings.seed)
-    ]
-    vote = VotingClassifier(members, voting="soft")
-    return vote.fit(cut.X_train, cut.y_train).predict_proba(cut.X_test)
+def fit_other_mean(cut, settings):
+    return fit_net(cut, settings, AVERAGED | {"random_state": SECOND_SEED + settings.seed})
 
 
 def fit_text_only(cut, settings):
@@ -304,14 +301,19 @@ CONTENDERS = {
     ALL_TEXT: fit_all_text,
     OURS: ours(),
     STACKED: ours(stacking="gbdt"),
-    STACKED_TWICE: fit_two_stacked,
+    MEAN: ours(**AVERAGED),
+    OTHER_MEAN: fit_other_mean,
     **{name: ours(architecture=name) for name in ARCHITECTURES.values() if name != OURS},
 }
+
+#: Contenders that are means of the probabilities of others.
+VOTES = {TWO_MEANS: (MEAN, OTHER_MEAN)}
+NAMES = (*CONTENDERS, *VOTES)
 
 
 def is_ours(name):
     """Whether the default net, its stack, or it with other options."""
-    return name in (OURS, STACKED, STACKED_TWICE) or name.startswith(f"{OURS} ")
+    return name in (OURS, STACKED, MEAN, OTHER_MEAN, *VOTES) or name.startswith(f"{OURS} ")
 
 
 def variant(text):

@@ -23,6 +23,7 @@ import os
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from sklearn.metrics import f1_score
 
 from benchmarks.measure import append_record, read_records, timed
 from benchmarks.quality_contenders import read_options
-from benchmarks.text_contenders import CONTENDERS, OURS, PEERS, Settings, variant
+from benchmarks.text_contenders import CONTENDERS, NAMES, OURS, PEERS, VOTES, Settings, variant
 from benchmarks.text_report import TextResults, print_report, write_rst
 from benchmarks.text_sets import SETS
 from mtbert import MultimodalTextTabularClassifier
@@ -70,24 +71,53 @@ def score(y, probabilities, classes):
     }
 
 
-def measure(cut, contender, settings, file=None):
-    """One contender on one cut: the numbers of `score`, sizes and seconds.
+class Answers:
+    """What contenders say of the test rows of one cut.
 
     Parameters
     ----------
     cut : TextCut
-    contender : callable
+    contenders : dict
+        Name to callable.
     settings : Settings
-    file : Path or None
-        Where the test probabilities are kept, as `numpy.save` writes them.
+    file_of : callable
+        Name to the file where its answer is kept, or None.
+    """
+
+    def __init__(self, cut, contenders, settings, file_of):
+        self._cut = cut
+        self._contenders = contenders
+        self._settings = settings
+        self._file_of = file_of
+
+    def __call__(self, name):
+        """Probabilities, ndarray of shape (n_test_rows, n_classes), and the seconds they took."""
+        if name in VOTES:
+            answers, seconds = zip(*map(self, VOTES[name]), strict=True)
+            return np.mean(answers, axis=0), sum(seconds)
+        file = self._file_of(name)
+        if file is not None and file.exists():
+            with np.load(file) as kept:
+                return kept["probabilities"], float(kept["seconds"])
+        probabilities, seconds = timed(self._contenders[name], self._cut, self._settings)
+        if file is not None:
+            np.savez(file, probabilities=probabilities, seconds=seconds)
+        return probabilities, seconds
+
+
+def measure(cut, probabilities, seconds):
+    """What is recorded of an answer: the numbers of `score`, sizes and seconds.
+
+    Parameters
+    ----------
+    cut : TextCut
+    probabilities : ndarray of shape (n_test_rows, n_classes)
+    seconds : float
 
     Returns
     -------
     dict
     """
-    probabilities, seconds = timed(contender, cut, settings)
-    if file is not None:
-        np.save(file, probabilities)
     scores = score(cut.y_test, probabilities, cut.classes)
     return {
         "train_rows": len(cut.train),
@@ -104,24 +134,26 @@ def run_all(arguments, contenders):
     for name in arguments.only:
         for number in cuts_of(name, arguments):
             missing = [who for who in contenders if (name, number, who) not in done]
-            cut = SETS[name].make(number, arguments.reviews) if missing else None
+            if not missing:
+                continue
+            cut = SETS[name].make(number, arguments.reviews)
+            settings = Settings(number, arguments.threads, net_of(name, arguments))
+            file_of = partial(file_of_answer, arguments.probabilities, name, number)
+            answer = Answers(cut, CONTENDERS | contenders, settings, file_of)
             for who in missing:
-                net = None if who in PEERS else net_of(name, arguments)
-                settings = Settings(number, arguments.threads, net_of(name, arguments))
-                found = measure(
-                    cut, contenders[who], settings, file_of(arguments, name, number, who)
-                )
+                net = None if who in PEERS else settings.net
+                found = measure(cut, *answer(who))
                 record = {"set": name, "cut": number, "contender": who, "net": net, **found}
                 append_record(arguments.results, record)
                 say(record)
 
 
-def file_of(arguments, *key):
+def file_of_answer(folder, *key):
     """Where the probabilities of a measurement are kept, if they are to be."""
-    if arguments.probabilities is None:
+    if folder is None:
         return None
     name = "-".join(re.sub(r"\W+", "_", str(part)).strip("_") for part in key)
-    return Path(arguments.probabilities) / f"{name}.npy"
+    return Path(folder) / f"{name}.npz"
 
 
 def cuts_of(name, arguments):
@@ -161,7 +193,7 @@ def parse_arguments(argv=None):
     parser.add_argument(
         "--contenders",
         nargs="*",
-        choices=CONTENDERS,
+        choices=NAMES,
         metavar="NAME",
         help="default: all; with --report, all in the file",
     )
@@ -189,7 +221,9 @@ def parse_arguments(argv=None):
     parser.add_argument("--reviews", metavar="PATH", help="where all reviews are read from")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
-        "--probabilities", metavar="FOLDER", help="keep those of the test rows there, as .npy"
+        "--probabilities",
+        metavar="FOLDER",
+        help="keep those of the test rows there, as .npz, and do not compute again what is there",
     )
     parser.add_argument("--rst", metavar="FILE", help="write the tables of the documentation")
     arguments = parser.parse_args(argv)
@@ -201,12 +235,12 @@ def parse_arguments(argv=None):
 
 
 def chosen_contenders(parser, arguments):
-    """Contenders by name; None for all that a report finds."""
+    """Contenders by name, None for a mean of others; None for all that a report finds."""
     if arguments.report and arguments.contenders is None and not arguments.ours:
         return None
-    names = CONTENDERS if arguments.contenders is None else arguments.contenders
+    names = NAMES if arguments.contenders is None else arguments.contenders
     try:
-        return {name: CONTENDERS[name] for name in names} | dict(map(variant, arguments.ours))
+        return {name: CONTENDERS.get(name) for name in names} | dict(map(variant, arguments.ours))
     except ValueError as error:
         parser.error(f"--ours: {error}")
 
@@ -259,19 +293,19 @@ def is_asked_for(record, arguments):
 def order_of_records(records):
     """Known contenders in their order, then others as they come."""
     found = [record["contender"] for record in records]
-    return list(dict.fromkeys([*(name for name in CONTENDERS if name in found), *found]))
+    return list(dict.fromkeys([*(name for name in NAMES if name in found), *found]))
 
 
 def print_list():
-    print(f"sets: {', '.join(SETS)}\ncontenders: {', '.join(CONTENDERS)}")
+    print(f"sets: {', '.join(SETS)}\ncontenders: {', '.join(NAMES)}")
 
 
 def command_of(arguments, results):
     """The command that measures what a report shows."""
-    known = [name for name in results.contenders if name in CONTENDERS]
+    known = [name for name in results.contenders if name in NAMES]
     options = {
         "only": results.sets if len(results.sets) < len(SETS) else None,
-        "contenders": known if len(known) < len(CONTENDERS) else None,
+        "contenders": known if len(known) < len(NAMES) else None,
         "folds": arguments.folds,
         "seeds": arguments.seeds,
         "epochs": arguments.epochs and [arguments.epochs],
@@ -281,7 +315,7 @@ def command_of(arguments, results):
     for option, values in options.items():
         words += [f"--{option}", *map(str, values)] if values else []
     for name in results.contenders:
-        words += [] if name in CONTENDERS else ["--ours", name.removeprefix(f"{OURS} ")]
+        words += [] if name in NAMES else ["--ours", name.removeprefix(f"{OURS} ")]
     return f"python -m benchmarks.text_quality {shlex.join(words)}"
 
 

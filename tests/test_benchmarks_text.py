@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -283,18 +284,14 @@ class TestContenders:
         cut = made_cut()
         np.testing.assert_array_equal(fit(cut, settings), lstm(cut, twice))
 
-    def test_two_nets_and_their_trees_are_averaged(self, settings):
+    def test_the_second_mean_is_from_another_seed(self, settings):
         cut = made_cut()
-        seeds = (settings.seed, settings.seed + text_contenders.SECOND_SEED)
-        options = {"stacking": "gbdt", "stacking_options": {"join": "mean"}}
-        apart = [
-            text_contenders.fit_net(cut, settings, options | {"random_state": seed})
-            for seed in seeds
-        ]
-        assert (apart[0] != apart[1]).any()
-        np.testing.assert_allclose(
-            text_contenders.fit_two_stacked(cut, settings), np.mean(apart, axis=0), atol=1e-12
+        first, second = (text_contenders.CONTENDERS[f"mtbert_mean{end}"] for end in ("", "_b"))
+        later = text_contenders.Settings(
+            settings.seed + text_contenders.SECOND_SEED, settings.n_jobs, settings.net
         )
+        assert (first(cut, settings) != second(cut, settings)).any()
+        np.testing.assert_array_equal(first(cut, later), second(cut, settings))
 
     def test_other_options_are_refused(self):
         with pytest.raises(ValueError, match="did you mean 'epochs'"):
@@ -312,6 +309,41 @@ class TestContenders:
             else:
                 with pytest.raises(AssertionError, match="a net"):
                     contender(cut, settings)
+
+
+class TestAnswers:
+    def test_a_vote_is_the_mean_of_its_members(self, settings, tmp_path):
+        """Of a member that was kept the probabilities are read, and its seconds are counted."""
+        first, second = text_contenders.VOTES["mtbert_mean_2"]
+        kept, new = np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.6, 0.4], [0.1, 0.9]])
+        np.savez(tmp_path / f"{first}.npz", probabilities=kept, seconds=40.0)
+
+        def refuse(cut, settings):
+            raise AssertionError("it was kept")
+
+        answer = text_quality.Answers(
+            None,
+            {first: refuse, second: lambda cut, settings: new},
+            settings,
+            partial(text_quality.file_of_answer, tmp_path),
+        )
+        probabilities, seconds = answer("mtbert_mean_2")
+        np.testing.assert_allclose(probabilities, [[0.4, 0.6], [0.3, 0.7]], atol=1e-12)
+        assert 40 < seconds < 41
+        np.testing.assert_array_equal(answer(second)[0], new)
+        assert sorted(file.name for file in tmp_path.iterdir()) == [
+            "mtbert_mean.npz",
+            "mtbert_mean_b.npz",
+        ]
+
+    def test_nothing_is_kept_unasked(self, settings):
+        answer = text_quality.Answers(
+            None,
+            {"one": lambda cut, settings: np.eye(2)},
+            settings,
+            partial(text_quality.file_of_answer, None),
+        )
+        np.testing.assert_array_equal(answer("one")[0], np.eye(2))
 
 
 class TestScore:
@@ -410,7 +442,7 @@ class TestRun:
                 for r in records
                 if (r["set"], r["cut"], r["contender"]) == ("words_add", 1, contender)
             )
-            probabilities = np.load(folder / f"{file}.npy")
+            probabilities = np.load(folder / f"{file}.npz")["probabilities"]
             y = text_sets.SETS["words_add"].make(1).y_test
             assert roc_auc_score(y, probabilities[:, 1]) == pytest.approx(auc, abs=1e-12)
 
