@@ -195,6 +195,52 @@ def test_a_saved_model_explains_the_same(make_model, make_reviews, tmp_path):
     assert_same(restored.explain(X[:1])[0], model.explain(X[:1])[0], rtol=0)
 
 
+def test_of_a_stack_the_network_is_explained(make_model, make_reviews):
+    """Trees or not, the network is the same if no rows are held out for them."""
+    X, y = make_reviews(60)
+    plain = make_model().fit(X, y)
+    stacked = make_model(stacking="gbdt", stacking_options={"join": "mean"}).fit(X, y)
+    assert (stacked.predict_proba(X) != plain.predict_proba(X)).any()
+    for found, expected in zip(stacked.explain(X[:3]), plain.explain(X[:3]), strict=True):
+        assert_same(found, expected, rtol=1e-6)
+
+
+def test_a_network_that_learned_by_adapters(make_model, make_two_texts):
+    X, y = make_two_texts(24)
+    model = make_model(
+        architecture="multimodal_bert",
+        network_options={"text__lora_rank": 4},
+        text_columns=["review", "title"],
+        epochs=2,
+    ).fit(X, y)
+    found = model.explain(X[:3], target=1, n_steps=32)
+    p = model.predict_proba(X[:3])[:, 1]
+    assert_allclose([attribution.probability for attribution in found], p, rtol=1e-4)
+    for attribution in found:
+        assert abs(attribution.gap) < 0.02 * size_of(attribution)
+
+
+def test_an_encoder_for_each_column(make_model, make_two_texts):
+    """Each title and review is cut into words by its own tokenizer."""
+    X, y = make_two_texts(24)
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = make_model(
+        architecture="multimodal_bert",
+        encoder={"review": {**small, "intermediate_size": 8}, "title": "tiny"},
+        shared_encoder=False,
+        text_columns=["review", "title"],
+        max_sen_len=None,
+        epochs=2,
+    ).fit(X, y)
+    found = model.explain(X[1:4], target=1, n_steps=32)
+    p = model.predict_proba(X[1:4])[:, 1]
+    assert_allclose([attribution.probability for attribution in found], p, rtol=1e-4)
+    for attribution, title in zip(found, X.loc[1:3, "title"], strict=True):
+        assert abs(attribution.gap) < 0.02 * size_of(attribution)
+        assert attribution.texts["title"].words == title.split()
+        assert attribution.texts["review"].total != 0
+
+
 def test_too_few_steps_warn(make_model, make_reviews):
     X, y = make_reviews()
     model = make_model(architecture="multimodal_gate_fusion", epochs=12).fit(X, y)
