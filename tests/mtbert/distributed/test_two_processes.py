@@ -117,7 +117,7 @@ def cut_and_resumed(make_case, folder):
     return given
 
 
-def cases(make_case, make_reviews):
+def cases(make_case, make_reviews, folder):
     X, y = make_reviews(n=40)
     stopping = {
         "data": [{"X": X, "y": y}] * 2,
@@ -131,6 +131,8 @@ def cases(make_case, make_reviews):
     }
     checkpointed = {"text__gradient_checkpointing": True, "text__frozen_layers": 1}
     lstm = {"architecture": "lstm", "network_options": LSTM}
+    adapters = NO_DROPOUT | {"text__lora_rank": 2, "text__lora_dropout": 0.0}
+    frozen = NO_DROPOUT | {"text__frozen_layers": "all"}
     other = {"X": X[::-1], "y": y}
     return {
         "ddp": make_case(distributed="ddp"),
@@ -140,6 +142,11 @@ def cases(make_case, make_reviews):
             distributed="fsdp", network_options=NO_DROPOUT | checkpointed, epochs=1
         ),
         "fsdp lstm": make_case(distributed="fsdp", epochs=1, **lstm),
+        "ddp stacked": make_case(distributed="ddp", epochs=1, stacking="gbdt"),
+        "fsdp adapters": make_case(distributed="fsdp", epochs=1, network_options=adapters),
+        "ddp frozen": make_case(
+            distributed="ddp", epochs=1, network_options=frozen, encoder_cache=str(folder / "cache")
+        ),
         "ddp stopping": make_case(distributed="ddp", **stopping),
         "fsdp stopping": make_case(
             distributed="fsdp", **(stopping | {"architecture": "multimodal_cross_attn"})
@@ -156,11 +163,14 @@ LSTM = {"text__dropout": 0.0, "text__embedding_dim": 8, "text__hidden_dim": 8} |
     "fusion__dropout": 0.0,
     "head__dropout": 0.0,
 }
-EQUAL = ("ddp", "fsdp", "ddp again", "fsdp checkpointing", "fsdp lstm", "ddp after errors")
+EQUAL = (
+    *("ddp", "fsdp", "ddp again", "fsdp checkpointing", "fsdp lstm", "ddp after errors"),
+    *("ddp stacked", "fsdp adapters", "ddp frozen"),
+)
 
 
 def test_fits_of_two_processes(start, make_case, make_reviews, fit_alone, tmp_path):
-    given = cut_and_resumed(make_case, tmp_path) | cases(make_case, make_reviews)
+    given = cut_and_resumed(make_case, tmp_path) | cases(make_case, make_reviews, tmp_path)
     (tmp_path / "cases.pickle").write_bytes(pickle.dumps(given))
     said, status = start(HERE / "fit_cases.py", tmp_path)
     assert sorted(file.name for file in tmp_path.glob("?.pickle")) == NAMES, said
