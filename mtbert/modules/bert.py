@@ -28,6 +28,9 @@ class BertText(TextEncoder):
         How the tokens of a chunk become one vector: their mean, the first one, the largest values,
         or the model's own pooler, a dense layer over the first one. With the others the pooler is
         dropped.
+    token_dropout : float, default=0.1
+        The share of tokens that are left out at random in training, unless all is frozen; see
+        :class:`mtbert.modules.token_dropout.TokenDropout`.
     frozen_layers : int or "all", default=0
         How many layers, from the lowest, are not trained; with the first go the embeddings. "all"
         means the whole model. What is drawn anew is trained in any case.
@@ -75,6 +78,7 @@ class BertText(TextEncoder):
         model,
         *,
         pooling="mean",
+        token_dropout=0.1,
         frozen_layers: int | Literal["all"] = 0,
         reinit_layers=0,
         reinit_pooler=False,
@@ -84,7 +88,7 @@ class BertText(TextEncoder):
         lora_dropout=0.0,
         lora_target_modules=None,
     ):
-        super().__init__(model.config.hidden_size, pooling)
+        super().__init__(model.config.hidden_size, pooling, token_dropout)
         self.model = model
         self.frozen: list[nn.Module] = []
         self.anew: list[nn.Module] = []
@@ -224,7 +228,7 @@ class BertText(TextEncoder):
     def _freeze(self, n):
         layers = find_layers(self.model)
         if n == "all":
-            self.frozen = [self.model]
+            self.frozen = [self.model, self.token_dropout]  # so a text stays the same
         else:
             check_number("frozen_layers", n, Integral, 0, len(layers))
             self.frozen = [self.model.embeddings, *layers[:n]] if n else []

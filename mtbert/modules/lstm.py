@@ -23,6 +23,9 @@ class LstmText(TextEncoder):
     dropout : float, default=0.1
         Of the embeddings, and between layers.
     pooling : {"mean", "max", "cls"}, default="mean"
+    token_dropout : float, default=0.1
+        The share of tokens that are left out at random in training; see
+        :class:`mtbert.modules.token_dropout.TokenDropout`.
 
     Attributes
     ----------
@@ -60,8 +63,9 @@ class LstmText(TextEncoder):
         n_layers=1,
         dropout=0.1,
         pooling="mean",
+        token_dropout=0.1,
     ):
-        super().__init__(2 * hidden_dim, pooling)
+        super().__init__(2 * hidden_dim, pooling, token_dropout)
         self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)
         self.dropout = Dropout(dropout)
         between = dropout if n_layers > 1 else 0.0  # torch warns of dropout between no layers

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mtbert.modules.pooling import POOLINGS, masked_mean
+from mtbert.modules.token_dropout import TokenDropout
 from mtgbm.parameters import choose
 
 
@@ -57,6 +58,8 @@ class TextEncoder(nn.Module):
         Width of a token's vector, and of a row's.
     pooling : {"mean", "max", "cls"}
         How the tokens of a chunk become one vector.
+    token_dropout : float, default=0.0
+        The share of tokens that are left out at random in training.
 
     Attributes
     ----------
@@ -65,11 +68,12 @@ class TextEncoder(nn.Module):
 
     poolings = tuple(POOLINGS)
 
-    def __init__(self, output_dim, pooling):
+    def __init__(self, output_dim, pooling, token_dropout=0.0):
         super().__init__()
         choose("pooling", pooling, dict.fromkeys(self.poolings))
         self.output_dim = output_dim
         self.pooling = pooling
+        self.token_dropout = TokenDropout(token_dropout)
 
     @classmethod
     def for_field(cls, spec, source, **options):
@@ -135,7 +139,7 @@ class TextEncoder(nn.Module):
         encoded : Encoded
             The tokens of a row's chunks one behind the other. A row without a token is zeros.
         """
-        ids, mask = _with_a_place(ids, mask)
+        ids, mask = self.token_dropout(*_with_a_place(ids, mask))
         vectors, tokens = self._encode_real_chunks(ids.flatten(0, 1), mask.flatten(0, 1))
         vector = masked_mean(vectors.unflatten(0, mask.shape[:2]), mask.any(-1))
         if not with_tokens:
