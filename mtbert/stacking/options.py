@@ -19,7 +19,12 @@ FEATURES = ("net_scores", "net_embedding", "text_scores", "text_topics", "column
 #: Parts of the rows if trees see scores of nets, which must then be out of fold.
 FOLDS_OF_NETS = 3
 #: Parameters of the trees unless the user gives others.
-TREES = {"n_estimators": 300, "learning_rate": 0.05, "num_leaves": 7}
+TREES = {
+    "n_estimators": 300,
+    "learning_rate": 0.05,
+    "num_leaves": 7,
+    "colsample_bytree": 0.5,
+}
 #: Parameters of the trees that stacking itself sets.
 SET_HERE = (
     "best_round_per_task",
