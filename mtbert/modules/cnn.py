@@ -25,7 +25,7 @@ class CnnText(TextEncoder):
     dropout : float, default=0.1
         Of the embeddings.
     pooling : {"max", "mean", "cls"}, default="max"
-    token_dropout : float, default=0.1
+    token_dropout : float, default=0.0
         The share of tokens that are left out at random in training; see
         :class:`mtbert.modules.token_dropout.TokenDropout`.
 
@@ -58,7 +58,7 @@ class CnnText(TextEncoder):
         kernel_widths=(3, 4, 5),
         dropout=0.1,
         pooling="max",
-        token_dropout=0.1,
+        token_dropout=0.0,
     ):
         super().__init__(n_filters * len(kernel_widths), pooling, token_dropout)
         self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)

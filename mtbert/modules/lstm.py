@@ -23,7 +23,7 @@ class LstmText(TextEncoder):
     dropout : float, default=0.1
         Of the embeddings, and between layers.
     pooling : {"mean", "max", "cls"}, default="mean"
-    token_dropout : float, default=0.1
+    token_dropout : float, default=0.0
         The share of tokens that are left out at random in training; see
         :class:`mtbert.modules.token_dropout.TokenDropout`.
 
@@ -63,7 +63,7 @@ class LstmText(TextEncoder):
         n_layers=1,
         dropout=0.1,
         pooling="mean",
-        token_dropout=0.1,
+        token_dropout=0.0,
     ):
         super().__init__(2 * hidden_dim, pooling, token_dropout)
         self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=pad_id)

@@ -20,7 +20,6 @@ TINY_CNN = {
     "text__n_filters": 4,
     "text__kernel_widths": (1, 2),
     "text__dropout": 0.0,
-    "text__token_dropout": 0.0,
 }
 
 

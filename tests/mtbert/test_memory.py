@@ -171,7 +171,7 @@ def test_an_estimator_goes_on_with_fewer_rows(make_model, make_reviews, monkeypa
     X, y = make_reviews(64)
     parts = ("head", "fusion", "tabular", "text")
     options = {"text__embedding_dim": 8, "text__n_filters": 4, "text__kernel_widths": (1, 2)}
-    options |= {f"{part}__dropout": 0.0 for part in parts} | {"text__token_dropout": 0.0}
+    options |= {f"{part}__dropout": 0.0 for part in parts}
     whole = make_model(batch_size=16, epochs=2, network_options=options).fit(X, y)
     monkeypatch.setattr(FusionNet, "forward", limited)
     with pytest.warns(UserWarning, match=r"Set batch_size=8, accumulate=2"):

@@ -159,9 +159,7 @@ def cases(make_case, make_reviews, folder):
     }
 
 
-LSTM = {"text__embedding_dim": 8, "text__hidden_dim": 8} | {
-    "text__dropout": 0.0,
-    "text__token_dropout": 0.0,
+LSTM = {"text__dropout": 0.0, "text__embedding_dim": 8, "text__hidden_dim": 8} | {
     "fusion__dropout": 0.0,
     "head__dropout": 0.0,
 }
