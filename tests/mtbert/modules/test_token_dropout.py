@@ -19,8 +19,8 @@ def make_chunks(lengths):
     return torch.arange(1, mask.numel() + 1).view(mask.shape) * mask, mask
 
 
-def left_out(chunk, is_kept):
-    """The same in plain Python: the first and the last token stay."""
+def what_stays(chunk, is_kept):
+    """The same in plain Python: the first and the last token always do."""
     last = len(chunk) - 1
     return [t for i, t in enumerate(chunk) if i in (0, last) or is_kept[i]]
 
@@ -33,7 +33,7 @@ def test_the_rest_stays_in_order(lengths, p, seed):
     torch.manual_seed(seed)
     kept = torch.rand(mask.shape) >= p
     chunks = zip(*(tensor.flatten(0, 1) for tensor in (ids, mask, kept)), strict=True)
-    expected = [left_out(chunk[real].tolist(), is_kept) for chunk, real, is_kept in chunks]
+    expected = [what_stays(chunk[real].tolist(), is_kept) for chunk, real, is_kept in chunks]
     new_chunks = zip(new_ids.flatten(0, 1), new_mask.flatten(0, 1), strict=True)
     assert [chunk[real].tolist() for chunk, real in new_chunks] == expected
     assert new_mask.shape[-1] == max(1, *map(len, expected))
