@@ -15,6 +15,7 @@ from mtgbm.engine.criteria import CRITERIA, GainSum
 from mtgbm.engine.grower import GrowthRules, TreeGrower
 from mtgbm.engine.profile import Profile
 from mtgbm.engine.quantization import ExactGradients, QuantizedGradients
+from mtgbm.engine.relatedness import Relatedness
 from mtgbm.engine.threads import effective_n_threads
 from mtgbm.engine.tree import Forest
 from mtgbm.fingerprint import data_fingerprint
@@ -83,7 +84,9 @@ class Training:
                 "every tree; use None."
             )
         criterion = choose("split_criterion", estimator.split_criterion, CRITERIA)
-        return criterion(self.objective.position_in_task, most, self.rng.spawn(1)[0])
+        has_tasks = len(self.encoder.tasks_) > 1
+        related = Relatedness(self.objective.n_outputs) if has_tasks and most is not None else None
+        return criterion(self.objective.position_in_task, most, self.rng.spawn(1)[0], related)
 
     def _drawn_outputs(self):
         """Half of the outputs of several tasks: each round then serves some of them well."""

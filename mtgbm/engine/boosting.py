@@ -195,6 +195,7 @@ class Boosting:
                 state.ended = True
                 break
             forest.trees.append(tree)
+            self.criterion.observe(tree)
             with self.profile("update"):
                 self._update(state, tree, structure, training)
             del structure  # and its rows, before the next ones

@@ -48,42 +48,73 @@ class GainSum:
     with probabilities by the norms of gradients, here all the same, so that rare tasks get their
     turn).
 
+    With a `relatedness` the first output that is drawn leads: the others follow with probabilities
+    and weights by how related they are to it. So an output that has nothing in common with the
+    others gets trees of its own, and the trees of the others do not bend to it.
+
     Parameters
     ----------
     positions : ndarray of int32 of shape (n_outputs,)
         Position of each output in its task; not used here.
     most_outputs : int or None
-        Outputs to draw in each round; None for all.
+        Outputs to draw in each round; None for all, whatever they have in common.
     rng : numpy.random.Generator or None
+    relatedness : Relatedness or None
     """
 
     name = "gain_sum"
 
-    def __init__(self, positions, most_outputs=None, rng=None):
+    def __init__(self, positions, most_outputs=None, rng=None, relatedness=None):
         self.most_outputs = most_outputs
         self.rng = rng
+        self.relatedness = relatedness
 
     def structure(self, vectors, weights, n_threads):
         """Return the SplitGradients of a round."""
-        outputs = np.arange(len(weights))
-        heard = np.flatnonzero(weights)
-        if self.most_outputs is not None and len(heard) > self.most_outputs:
-            drawn = np.sort(self.rng.choice(heard, self.most_outputs, replace=False))
-            if lane_count(len(drawn)) < lane_count(len(weights)):
-                outputs = drawn
-            else:  # no narrower without the others: leave them in, but give them no weight
-                all_weights, weights = weights, np.zeros(len(weights))
-                weights[drawn] = all_weights[drawn]
+        weights = weights * self._shares(np.flatnonzero(weights), len(weights))
+        outputs = np.flatnonzero(weights)
+        if lane_count(len(outputs)) == lane_count(len(weights)):
+            outputs = np.arange(len(weights))  # no narrower without those that are not heard
         return SplitGradients(vectors, len(weights), outputs, weights[outputs])
 
+    def _shares(self, heard, n_outputs):
+        """Which of the outputs with a weight are heard, 0 to 1: (n_outputs,)."""
+        if self.most_outputs is None:
+            return np.ones(n_outputs)
+        shares = np.zeros(n_outputs)
+        if self.relatedness is None:
+            shares[self._choice(heard, self.most_outputs)] = 1.0
+            return shares
+        leader = self.rng.choice(heard)
+        related = self.relatedness.to(leader)
+        others = heard[(heard != leader) & (related[heard] > 0)]
+        drawn = np.append(self._choice(others, self.most_outputs - 1, related[others]), leader)
+        shares[drawn] = related[drawn]
+        return shares
+
+    def _choice(self, outputs, most, odds=None):
+        """Some of the outputs, or all if there are no more than `most`."""
+        if len(outputs) <= most:
+            return outputs
+        probabilities = None if odds is None else odds / odds.sum()
+        return self.rng.choice(outputs, most, replace=False, p=probabilities)
+
+    def observe(self, tree):
+        """Learn from the tree of the round what the outputs have in common."""
+        if self.relatedness is not None:
+            self.relatedness.observe(tree)
+
     def get_state(self):
-        """Return what the outputs of later rounds are drawn from, as a dict that JSON can hold."""
-        return {} if self.rng is None else {"generator": self.rng.bit_generator.state}
+        """Return what the outputs of later rounds are drawn from: ndarrays, and what JSON holds."""
+        state = {} if self.rng is None else {"generator": self.rng.bit_generator.state}
+        return state if self.relatedness is None else state | self.relatedness.get_state()
 
     def set_state(self, state):
         """Go on from a dict of `get_state`."""
         if self.rng is not None:
             self.rng.bit_generator.state = state["generator"]
+        if self.relatedness is not None:
+            self.relatedness.set_state(state)
 
 
 class GradientSum:
@@ -100,13 +131,13 @@ class GradientSum:
     ----------
     positions : ndarray of int32 of shape (n_outputs,)
         Position of each output in its task: 0 for a binary one.
-    most_outputs, rng :
+    most_outputs, rng, relatedness :
         As in `GainSum`; not used here.
     """
 
     name = "gradient_sum"
 
-    def __init__(self, positions, most_outputs=None, rng=None):
+    def __init__(self, positions, most_outputs=None, rng=None, relatedness=None):
         self.positions = positions
         self._vectors = None
 
@@ -121,6 +152,9 @@ class GradientSum:
         )
         outputs = np.arange(n_combined)
         return SplitGradients(self._vectors, n_combined, outputs, np.ones(n_combined))
+
+    def observe(self, tree):
+        """Learn nothing."""
 
     def get_state(self):
         """Return nothing: rounds do not depend on earlier ones."""

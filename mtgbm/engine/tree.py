@@ -43,6 +43,19 @@ class Tree:
     def n_leaves(self):
         return len(self.values)
 
+    def standardized_gradients(self):
+        """Gradient sums of the leaves in units of their noise.
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_leaves, n_outputs)
+            G / sqrt(H), whose square is what the leaf gains without a penalty; 0 where an output
+            has no labelled rows.
+        """
+        is_leaf = self.nodes["leaf"] >= 0
+        hessians = self.hessians[is_leaf]
+        return self.gradients[is_leaf] / np.sqrt(np.where(hessians > 0, hessians, np.inf))
+
     def check(self, n_features, n_outputs):
         """Raise ValueError if a kernel could leave the tree's arrays or never end."""
         nodes = self.nodes

@@ -54,12 +54,10 @@ class LeafCosine:
         trees = round.forest.trees[-self.period :]
         if round.number % self.period or not trees:
             return None
-        leaves = [tree.nodes["leaf"] >= 0 for tree in trees]
-        gradients = np.concatenate([t.gradients[own] for t, own in zip(trees, leaves, strict=True)])
-        hessians = np.concatenate([t.hessians[own] for t, own in zip(trees, leaves, strict=True)])
+        hessians = np.concatenate([tree.hessians[tree.nodes["leaf"] >= 0] for tree in trees])
         outputs = round.objective.outputs_of_task
         known = np.column_stack([(hessians[:, own] > 0).all(axis=1) for own in outputs])
-        steps = gradients / np.sqrt(np.where(hessians > 0, hessians, np.inf))
+        steps = np.concatenate([tree.standardized_gradients() for tree in trees])
         return task_cosines(steps, known, outputs)
 
     def explored(self, round):

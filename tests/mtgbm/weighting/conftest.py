@@ -1,13 +1,11 @@
 """What the tests of weightings share: rounds made by hand, and every strategy once."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy.special import logit
 
 from mtgbm.engine.boosting import LabelledTable, Round
-from mtgbm.engine.tree import Forest
+from mtgbm.engine.tree import Forest, Tree
 from mtgbm.engine.vectors import empty_vectors
 from mtgbm.objectives import Task, TaskObjectives
 from mtgbm.weighting import (
@@ -87,11 +85,15 @@ def stump():
     """What the cosine of leaves reads of a tree of two leaves: their sums, (2, n_outputs) each."""
 
     def build(gradients, hessians):
-        root = np.zeros((1, np.shape(gradients)[1]))
-        return SimpleNamespace(
+        root = np.full((1, np.shape(gradients)[1]), 99.0)
+        return Tree(
             nodes={"leaf": np.array([-1, 0, 1])},
-            gradients=np.vstack([root + 99.0, gradients]),
-            hessians=np.vstack([root + 99.0, hessians]),
+            bitsets=None,
+            values=np.zeros_like(gradients, dtype=float),
+            gradients=np.vstack([root, gradients]),
+            hessians=np.vstack([root, hessians]),
+            counts=None,
+            gains=None,
         )
 
     return build
