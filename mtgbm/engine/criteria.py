@@ -85,7 +85,7 @@ class GainSum:
         if self.relatedness is None:
             shares[self._choice(heard, self.most_outputs)] = 1.0
             return shares
-        leader = self.rng.choice(heard)
+        leader = heard[self.rng.integers(len(heard))]
         related = self.relatedness.to(leader)
         others = heard[(heard != leader) & (related[heard] > 0)]
         drawn = np.append(self._choice(others, self.most_outputs - 1, related[others]), leader)

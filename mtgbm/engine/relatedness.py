@@ -52,7 +52,7 @@ class Relatedness:
         deviations = np.sqrt(self._variances[output])
         z = np.zeros(len(deviations))
         np.divide(np.abs(self._products[output]), deviations, out=z, where=deviations > 0)
-        related = np.clip((z - DOUBTFUL) / (SURE - DOUBTFUL), 0.0, 1.0)
+        related = np.minimum(np.maximum((z - DOUBTFUL) / (SURE - DOUBTFUL), 0.0), 1.0)
         related[output] = 1.0
         return related
 
