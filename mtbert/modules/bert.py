@@ -28,7 +28,7 @@ class BertText(TextEncoder):
         How the tokens of a chunk become one vector: their mean, the first one, the largest values,
         or the model's own pooler, a dense layer over the first one. With the others the pooler is
         dropped.
-    token_dropout : float, default=0.0
+    token_dropout : float, default=0.1
         The share of tokens that are left out at random in training, unless all is frozen; see
         :class:`mtbert.modules.token_dropout.TokenDropout`.
     frozen_layers : int or "all", default=0
@@ -78,7 +78,7 @@ class BertText(TextEncoder):
         model,
         *,
         pooling="mean",
-        token_dropout=0.0,
+        token_dropout=0.1,
         frozen_layers: int | Literal["all"] = 0,
         reinit_layers=0,
         reinit_pooler=False,

@@ -117,7 +117,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(name, make, data, tmp_path
 
 ENCODERS = {
     "frozen": {"text__frozen_layers": "all"},
-    "adapters": {"text__lora_rank": 2, "text__lora_dropout": 0.1, "text__token_dropout": 0.2},
+    "adapters": {"text__lora_rank": 2, "text__lora_dropout": 0.1},
 }
 
 

@@ -29,7 +29,7 @@ BERT = {
         "attention_probs_dropout_prob": 0.0,
     },
 }
-NO_DROPOUT = {"tabular__dropout": 0.0, "fusion__dropout": 0.0, "head__dropout": 0.0}
+NO_DROPOUT = {f"{part}dropout": 0.0 for part in ("text__token_", "tabular__", "fusion__", "head__")}
 NAMES = ["0.pickle", "1.pickle"]
 SECONDS = 180  # after which they hang
 
