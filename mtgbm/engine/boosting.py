@@ -274,14 +274,26 @@ class Boosting:
             self.distillation.soften(state)
 
     def _grow(self, grower, state):
-        """The structure from what the criterion sees, the leaves from every output."""
+        """The structure from what the criterion sees, the leaves from every output.
+
+        Where a sample of the outputs finds no split, as one that is learned already, all are heard.
+        """
+        weights = np.asarray(state.weights, dtype=np.float64)[self.objective.task_of_output]
+        columns = self.sampling.columns(state.forest.n_features, self.rng)
+        gradients = self.criterion.structure(state.vectors, weights, self.n_threads)
+        grown = self._grow_tree(grower, state, gradients, columns)
+        if grown[0].n_leaves == 1 and gradients.is_sample:
+            gradients = self.criterion.structure(
+                state.vectors, weights, self.n_threads, sampled=False
+            )
+            grown = self._grow_tree(grower, state, gradients, columns)
+        return grown
+
+    def _grow_tree(self, grower, state, gradients, columns):
         bag = state.bag
         rows = np.arange(len(state.raw), dtype=np.int32) if bag is None else bag.copy()
-        weights = np.asarray(state.weights, dtype=np.float64)[self.objective.task_of_output]
-        gradients = self.criterion.structure(state.vectors, weights, self.n_threads)
         with self.profile("quantization"):
             vectors = self.precision.row_vectors(gradients, self.n_threads)
-        columns = self.sampling.columns(state.forest.n_features, self.rng)
         structure = grower.grow(vectors, gradients, rows, columns)
         with self.profile("leaves"):
             tree = grower.finish(

@@ -29,12 +29,15 @@ class SplitGradients:
         Those that are heard, ascending.
     weights : ndarray of float64 of shape (n_chosen,)
         What each of them counts.
+    is_sample : bool
+        Whether outputs with a weight were left out.
     """
 
     vectors: np.ndarray
     n_outputs: int
     outputs: np.ndarray
     weights: np.ndarray
+    is_sample: bool = False
 
 
 class GainSum:
@@ -69,18 +72,19 @@ class GainSum:
         self.rng = rng
         self.relatedness = relatedness
 
-    def structure(self, vectors, weights, n_threads):
-        """Return the SplitGradients of a round."""
-        weights = weights * self._shares(np.flatnonzero(weights), len(weights))
-        outputs = np.flatnonzero(weights)
-        if lane_count(len(outputs)) == lane_count(len(weights)):
+    def structure(self, vectors, weights, n_threads, sampled=True):
+        """Return the SplitGradients of a round, of all outputs unless they may be sampled."""
+        weighty = np.flatnonzero(weights)
+        if sampled and self.most_outputs is not None:
+            weights = weights * self._shares(weighty, len(weights))
+        heard = outputs = np.flatnonzero(weights)
+        if lane_count(len(heard)) == lane_count(len(weights)):
             outputs = np.arange(len(weights))  # no narrower without those that are not heard
-        return SplitGradients(vectors, len(weights), outputs, weights[outputs])
+        is_sample = len(heard) < len(weighty)
+        return SplitGradients(vectors, len(weights), outputs, weights[outputs], is_sample)
 
     def _shares(self, heard, n_outputs):
         """Which of the outputs with a weight are heard, 0 to 1: (n_outputs,)."""
-        if self.most_outputs is None:
-            return np.ones(n_outputs)
         shares = np.zeros(n_outputs)
         if self.relatedness is None:
             shares[self._choice(heard, self.most_outputs)] = 1.0
@@ -141,7 +145,7 @@ class GradientSum:
         self.positions = positions
         self._vectors = None
 
-    def structure(self, vectors, weights, n_threads):
+    def structure(self, vectors, weights, n_threads, sampled=True):
         """Return the SplitGradients of a round: combined outputs that count 1 each."""
         n_combined = int(self.positions.max()) + 1
         if self._vectors is None or len(self._vectors) != len(vectors):

@@ -431,6 +431,17 @@ def test_tasks_with_nothing_in_common_get_trees_of_their_own(make_model, n_tasks
     assert np.mean(mixed) < np.mean(main) - 0.1
 
 
+@pytest.mark.filterwarnings("ignore:task 'task_1' has a single class")
+@pytest.mark.parametrize("most", [1, 2, "auto"])
+@pytest.mark.parametrize("kind", ["of one class", "learned at once"])
+def test_a_task_without_splits_ends_no_training(make_model, most, kind):
+    """When it leads its round, or is drawn alone, all are heard."""
+    X, Y = many_tasks(n_rows=300)
+    Y[:, 1] = 1.0 if kind == "of one class" else X[:, 1] > 0
+    model = make_model(n_estimators=60, learning_rate=1.0, sketch_outputs=most, num_leaves=3)
+    assert len(model.fit(X, Y[:, :3]).forest_.trees) == 60
+
+
 def test_all_tasks_are_heard_where_leaves_are_monotone(make_model):
     X, Y = many_tasks(n_rows=300)
     constraints = {"monotone_constraints": [1] + [0] * 11}
