@@ -51,9 +51,9 @@ class GainSum:
     with probabilities by the norms of gradients, here all the same, so that rare tasks get their
     turn).
 
-    With a `relatedness` the first output that is drawn leads: the others follow with probabilities
-    and weights by how related they are to it. So an output that has nothing in common with the
-    others gets trees of its own, and the trees of the others do not bend to it.
+    With a `relatedness` one output leads, drawn with a probability by its weight: the others follow
+    with probabilities and weights by how related they are to it. So an output that has nothing in
+    common with the others gets trees of its own, and the trees of the others do not bend to it.
 
     Parameters
     ----------
@@ -76,25 +76,33 @@ class GainSum:
         """Return the SplitGradients of a round, of all outputs unless they may be sampled."""
         weighty = np.flatnonzero(weights)
         if sampled and self.most_outputs is not None:
-            weights = weights * self._shares(weighty, len(weights))
+            weights = weights * self._shares(weights, weighty)
         heard = outputs = np.flatnonzero(weights)
         if lane_count(len(heard)) == lane_count(len(weights)):
             outputs = np.arange(len(weights))  # no narrower without those that are not heard
         is_sample = len(heard) < len(weighty)
         return SplitGradients(vectors, len(weights), outputs, weights[outputs], is_sample)
 
-    def _shares(self, heard, n_outputs):
+    def _shares(self, weights, weighty):
         """Which of the outputs with a weight are heard, 0 to 1: (n_outputs,)."""
-        shares = np.zeros(n_outputs)
+        shares = np.zeros(len(weights))
         if self.relatedness is None:
-            shares[self._choice(heard, self.most_outputs)] = 1.0
+            shares[self._choice(weighty, self.most_outputs)] = 1.0
             return shares
-        leader = heard[self.rng.integers(len(heard))]
+        leader = self._leader(weights, weighty)
         related = self.relatedness.to(leader)
-        others = heard[(heard != leader) & (related[heard] > 0)]
+        others = weighty[(weighty != leader) & (related[weighty] > 0)]
         drawn = np.append(self._choice(others, self.most_outputs - 1, related[others]), leader)
         shares[drawn] = related[drawn]
         return shares
+
+    def _leader(self, weights, weighty):
+        """An output, with a probability by its weight: one is drawn until it is accepted."""
+        most = weights.max()
+        while True:
+            leader = weighty[self.rng.integers(len(weighty))]
+            if weights[leader] == most or self.rng.random() < weights[leader] / most:
+                return leader
 
     def _choice(self, outputs, most, odds=None):
         """Some of the outputs, or all if there are no more than `most`."""
