@@ -116,9 +116,9 @@ class MultiTaskLGBMClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimat
         Most outputs (tasks, or classes of multiclass tasks) that choose the structure of a tree,
         drawn anew in each round; None for all. "auto": half of those of several tasks, but 2 to 7,
         since trees that serve a few tasks at a time serve all of them better; 7 of one task; all
-        with `monotone_constraints`. Of several tasks one leads, drawn by the weights, and others are
-        heard as far as the leaves of earlier trees show that they have something in common with it.
-        Leaf values are those of all outputs always.
+        with `monotone_constraints`. Of several tasks one leads, drawn by the weights, and others
+        are heard as far as the leaves of earlier trees show that they have something in common with
+        it. Leaf values are those of all outputs always.
     main_task : int or str, default=0
         Position or name of the task that weightings favour and early stopping watches.
     task_hierarchy : dict, default=None
