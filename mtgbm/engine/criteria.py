@@ -63,6 +63,7 @@ class GainSum:
         Outputs to draw in each round; None for all, whatever they have in common.
     rng : numpy.random.Generator or None
     relatedness : Relatedness or None
+        None: all are drawn alike. Not used without `most_outputs`.
     """
 
     name = "gain_sum"
@@ -73,7 +74,10 @@ class GainSum:
         self.relatedness = relatedness
 
     def structure(self, vectors, weights, n_threads, sampled=True):
-        """Return the SplitGradients of a round, of all outputs unless they may be sampled."""
+        """Return the SplitGradients of a round: of a sample of the outputs, if there is to be one.
+
+        With ``sampled=False`` all that have a weight are heard.
+        """
         weighty = np.flatnonzero(weights)
         if sampled and self.most_outputs is not None:
             weights = weights * self._shares(weights, weighty)
