@@ -12,6 +12,7 @@ from mtbert.modules.dropout import replace_dropout
 from mtbert.modules.layers import draw_anew, find_layers
 from mtbert.modules.lora import Lora
 from mtbert.modules.self_attention import register_attention, use_attention
+from mtbert.modules.table_context import TableContext, add_context
 from mtbert.modules.text_encoder import TextEncoder
 from mtbert.pretrained import check_length, count_positions, describe_config, load_encoder
 from mtgbm.parameters import check_number
@@ -31,6 +32,9 @@ class BertText(TextEncoder):
     token_dropout : float, default=0.1
         The share of tokens that are left out at random in training, unless all is frozen; see
         :class:`mtbert.modules.token_dropout.TokenDropout`.
+    table_context : bool, default=True
+        Whether the first token of a chunk is told what the table says, unless layers are frozen;
+        see :class:`mtbert.modules.table_context.TableContext`.
     frozen_layers : int or "all", default=0
         How many layers, from the lowest, are not trained; with the first go the embeddings. "all"
         means the whole model. What is drawn anew is trained in any case.
@@ -79,6 +83,7 @@ class BertText(TextEncoder):
         *,
         pooling="mean",
         token_dropout=0.1,
+        table_context=True,
         frozen_layers: int | Literal["all"] = 0,
         reinit_layers=0,
         reinit_pooler=False,
@@ -95,6 +100,8 @@ class BertText(TextEncoder):
         self._keep_or_drop_pooler(reinit_pooler)
         self._draw_layers_anew(reinit_layers)
         self._freeze(frozen_layers)
+        # Through frozen layers its gradient would take the time that freezing them saves.
+        self.reads_table = table_context and not self.frozen
         use_attention(model)
         replace_dropout(model)
         self.lora = None
@@ -136,6 +143,17 @@ class BertText(TextEncoder):
         """The embedding of words, without that of positions."""
         return self.model.get_input_embeddings()
 
+    def read_table(self, table_dim) -> None:
+        """Make ready to be told what the table says, unless the options say otherwise.
+
+        Parameters
+        ----------
+        table_dim : int
+            Width of the table's vector.
+        """
+        if self.reads_table:
+            self.table_context = TableContext(table_dim, self.token_embedding.embedding_dim)
+
     def train(self, mode: bool = True):
         """Set the training mode, though what is frozen keeps its dropout off.
 
@@ -150,13 +168,15 @@ class BertText(TextEncoder):
             part.train(mode)
         return self
 
-    def encode_chunks(self, ids, mask) -> torch.Tensor:
+    def encode_chunks(self, ids, mask, context=None) -> torch.Tensor:
         """Return the last hidden states.
 
         Parameters
         ----------
         ids : tensor of shape (n_chunks, length), dtype int64
         mask : tensor of shape (n_chunks, length), dtype bool
+        context : tensor of shape (n_chunks, token_dim) or None, default=None
+            Added to the embedding of each chunk's first token.
 
         Returns
         -------
@@ -169,7 +189,10 @@ class BertText(TextEncoder):
         """
         if not torch.compiler.is_exporting():
             check_length(ids.shape[1], count_positions(self.model.config))
-        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        tokens = {"input_ids": ids}
+        if context is not None:
+            tokens = {"inputs_embeds": add_context(self.token_embedding(ids), context)}
+        return self.model(**tokens, attention_mask=mask.long()).last_hidden_state
 
     def pool_tokens(self, tokens, mask) -> torch.Tensor:
         """Return a vector for each chunk.

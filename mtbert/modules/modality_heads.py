@@ -15,7 +15,8 @@ class ModalityHeads(nn.Module):
 
     Where one modality says most, a network that is trained by the loss of its fused logits alone
     leaves the other modality half learned [1]_. The losses of these logits, times `loss_weight`,
-    are added to it; predictions know nothing of them.
+    are added to it; predictions know nothing of them. The text's vector knows what its encoder was
+    told of the table (:class:`mtbert.modules.table_context.TableContext`), if anything.
 
     Parameters
     ----------

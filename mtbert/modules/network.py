@@ -164,15 +164,15 @@ class FusionNet(nn.Module):
 
     def _encode(self, batch):
         """All texts, and the table or None."""
-        texts = [self._encode_field(name, batch) for name in self.field_names]
-        return texts, self._encode_table(batch)
+        table = self._encode_table(batch)
+        return [self._encode_field(name, batch, table) for name in self.field_names], table
 
-    def _encode_field(self, name, batch):
+    def _encode_field(self, name, batch, table):
         if f"{name}_vector" in batch:
             self._check_vector_is_enough(name)
             return Encoded(batch[f"{name}_vector"])
         ids, mask = batch[f"{name}_ids"], batch[f"{name}_mask"]
-        return self.encoder_of(name)(ids, mask, with_tokens=self.fusion.needs_tokens)
+        return self.encoder_of(name)(ids, mask, self.fusion.needs_tokens, table)
 
     def _check_vector_is_enough(self, name):
         if self.fusion.needs_tokens:
@@ -249,6 +249,8 @@ def build_network(
     tabular = None
     if chosen.uses_table and (n_numeric or len(cardinalities)):
         tabular = TabularEncoder(n_numeric, cardinalities, **options_of["tabular"])
+        for text_encoder in text_encoders:
+            text_encoder.read_table(tabular.output_dim)
     per_field = text_encoders * (len(text_fields) if shared_encoder else 1)
     fusion = chosen.fusion.for_encoders(
         per_field, tabular, **{**chosen.fusion_defaults, **options_of["fusion"]}

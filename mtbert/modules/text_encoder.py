@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mtbert.modules.pooling import POOLINGS, masked_mean
+from mtbert.modules.table_context import TableContext
 from mtbert.modules.token_dropout import TokenDropout
 from mtgbm.parameters import choose
 
@@ -64,6 +65,8 @@ class TextEncoder(nn.Module):
     Attributes
     ----------
     output_dim : int
+    table_context : TableContext or None
+        What makes of a table's vector what is said of it to `encode_chunks`.
     """
 
     poolings = tuple(POOLINGS)
@@ -74,6 +77,7 @@ class TextEncoder(nn.Module):
         self.output_dim = output_dim
         self.pooling = pooling
         self.token_dropout = TokenDropout(token_dropout)
+        self.table_context: TableContext | None = None
 
     @classmethod
     def for_field(cls, spec, source, **options):
@@ -96,6 +100,9 @@ class TextEncoder(nn.Module):
 
     def encode_chunks(self, ids, mask) -> torch.Tensor:
         """Return a vector for each token.
+
+        An encoder with a `table_context` takes what it makes of the table, or None, as a third
+        argument of shape (n_chunks, token_dim).
 
         Parameters
         ----------
@@ -123,7 +130,16 @@ class TextEncoder(nn.Module):
         """
         return POOLINGS[self.pooling](tokens, mask)
 
-    def forward(self, ids, mask, with_tokens=False) -> Encoded:
+    def read_table(self, table_dim) -> None:
+        """Make ready to be told what the table says, if the encoder can make use of it.
+
+        Parameters
+        ----------
+        table_dim : int
+            Width of the table's vector.
+        """
+
+    def forward(self, ids, mask, with_tokens=False, table=None) -> Encoded:
         """Encode rows of chunks.
 
         Parameters
@@ -133,6 +149,8 @@ class TextEncoder(nn.Module):
             True for tokens, which come first in a chunk; a padding chunk has none.
         with_tokens : bool, default=False
             Whether to return the tokens too.
+        table : Encoded or None, default=None
+            The other columns of the rows.
 
         Returns
         -------
@@ -140,29 +158,35 @@ class TextEncoder(nn.Module):
             The tokens of a row's chunks one behind the other. A row without a token is zeros.
         """
         ids, mask = self.token_dropout(*_with_a_place(ids, mask))
-        vectors, tokens = self._encode_real_chunks(ids.flatten(0, 1), mask.flatten(0, 1))
+        told = []
+        if self.table_context is not None and table is not None:
+            context = self.table_context(table).unsqueeze(1)
+            told.append(context.expand(-1, mask.shape[1], -1).flatten(0, 1))
+        vectors, tokens = self._encode_real_chunks(ids.flatten(0, 1), mask.flatten(0, 1), told)
         vector = masked_mean(vectors.unflatten(0, mask.shape[:2]), mask.any(-1))
         if not with_tokens:
             return Encoded(vector)
         return Encoded(vector, tokens.unflatten(0, mask.shape[:2]).flatten(1, 2), mask.flatten(1))
 
-    def _encode_real_chunks(self, ids, mask):
+    def _encode_real_chunks(self, ids, mask, told):
         """Vectors and tokens of all chunks, zeros for padding chunks, which cost nothing.
+
+        `told` holds what the encoder is told of the table, if anything.
 
         An exported graph has no shapes that depend on data, so there they are encoded too.
         """
         if torch.compiler.is_exporting():
-            return self._encode(ids, mask)
+            return self._encode(ids, mask, told)
         real = mask.any(-1)
         real[0] |= ~real.any()  # one at least: every step then reaches all weights
         chosen = real.nonzero().squeeze(-1)
-        vectors, tokens = self._encode(ids[chosen], mask[chosen])
+        vectors, tokens = self._encode(ids[chosen], mask[chosen], [c[chosen] for c in told])
         return _put_back(vectors, chosen, len(ids)), _put_back(tokens, chosen, len(ids))
 
-    def _encode(self, ids, mask):
+    def _encode(self, ids, mask, told):
         attended = mask.clone()
         attended[:, 0] |= ~mask.any(-1)  # attention over nothing is NaN
-        tokens = self.encode_chunks(ids, attended)
+        tokens = self.encode_chunks(ids, attended, *told)
         return self.pool_tokens(tokens, mask), tokens
 
 

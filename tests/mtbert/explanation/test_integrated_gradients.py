@@ -96,7 +96,7 @@ def test_contributions_explain_the_difference(architecture, shared_encoder):
 def test_more_steps_more_exact():
     network = network_of("multimodal_gate_fusion")
     row, baseline = row_and_baseline()
-    results = [explain(network, row, baseline, n_steps) for n_steps in (1, 4, 32)]
+    results = [explain(network, row, baseline, n_steps) for n_steps in (1, 8, 64)]
     gaps = [abs(r.score - r.baseline_score - total(r)) for r in results]
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 1e-4
