@@ -165,8 +165,8 @@ def cuts_of(name, arguments):
 
 def net_of(name, arguments):
     """Parameters of all nets on a set."""
-    epochs = SETS[name].epochs if arguments.epochs is None else arguments.epochs
-    return {"epochs": epochs, **arguments.options_of_nets}
+    epochs = arguments.epochs or SETS[name].epochs
+    return ({"epochs": epochs} if epochs else {}) | arguments.options_of_nets
 
 
 def say(record):
@@ -215,7 +215,7 @@ def parse_arguments(argv=None):
         metavar="SEED",
         help="of the other sets (default: 0 1 2; of toolkit: 0)",
     )
-    parser.add_argument("--epochs", type=int, help="of all nets (default: what the set says)")
+    parser.add_argument("--epochs", type=int, help="of all nets (default: the set's or theirs)")
     parser.add_argument(
         "--net", default="", metavar="OPTIONS", help="""of all nets, as in 'precision="bf16"'"""
     )

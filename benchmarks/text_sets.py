@@ -120,8 +120,8 @@ class TextSet:
         `cut(table, number)` returns training and test rows, and validation rows if there are any.
     metric : str
         By which contenders are compared, a name of `benchmarks.text_quality.METRICS`.
-    epochs : int
-        Of our nets; small sets need more.
+    epochs : int or None
+        Of our nets; None for their default.
     cuts : tuple of int
         Numbers of the cuts that are made unless others are asked for.
     is_folded : bool
@@ -131,7 +131,7 @@ class TextSet:
     load: Callable
     cut: Callable
     metric: str = "auc"
-    epochs: int = 5
+    epochs: int | None = None
     cuts: tuple = (0, 1, 2)
     is_folded: bool = False
 

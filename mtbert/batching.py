@@ -11,6 +11,10 @@ from mtbert.token_store import TokenStore
 #: Batches' worth of shuffled rows within which rows are sorted by length. More save little
 #: padding, fewer make the batches more random.
 BATCHES_SORTED_TOGETHER = 50
+#: What ``batch_size="auto"`` is: so many rows that an epoch has about so many batches, within these
+#: bounds.
+BATCHES_OF_EPOCH = 300
+FEWEST_ROWS, MOST_ROWS = 8, 32
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,34 @@ class Rows:
             ids, mask = tokens.pad(self.pad_ids.get(name, 0))
             arrays |= {f"{name}_ids": ids, f"{name}_mask": mask}
         return arrays | {f"{name}_vector": v.to_array() for name, v in self.vectors.items()}
+
+
+def rows_of_batch(batch_size, n_rows=None) -> int:
+    """Return how many rows a batch has.
+
+    Parameters
+    ----------
+    batch_size : int or "auto"
+        "auto": a power of two, the smaller the fewer rows there are to learn from.
+    n_rows : int or None, default=None
+        Those of an epoch. None: nothing is learned, so more at a time are only faster.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from mtbert.batching import rows_of_batch
+    >>> [rows_of_batch("auto", n_rows) for n_rows in (1000, 5000, 100_000)]
+    [8, 16, 32]
+    """
+    if batch_size != "auto":
+        return batch_size
+    if n_rows is None:
+        return MOST_ROWS
+    wanted = max(1, n_rows // BATCHES_OF_EPOCH)
+    return min(max(FEWEST_ROWS, 1 << (wanted.bit_length() - 1)), MOST_ROWS)
 
 
 def sorted_batches(sizes, batch_size) -> list[np.ndarray]:

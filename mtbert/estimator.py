@@ -72,14 +72,16 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         of label 1 of each. "balanced" gives all classes of a task the same sum of weights.
     epochs : int, default=3
         Passes over the rows.
-    batch_size : int, default=32
-        Rows that go through the network at once.
+    batch_size : int or "auto", default="auto"
+        Rows that go through the network at once. "auto" trains on 8 to 32, such that an epoch has
+        about 300 batches; see :func:`mtbert.batching.rows_of_batch`.
     accumulate : int, default=1
         Batches of a step of the optimizer; a step is that of one batch of all their rows.
     learning_rate : float, default=1e-3
         Of AdamW, for all but the BERT encoders.
-    encoder_learning_rate : float, default=1e-4
-        For the highest layer of BERT encoders.
+    encoder_learning_rate : float or "auto", default="auto"
+        For the highest layer of BERT encoders. "auto": 1e-4 if a step has 32 rows, and otherwise in
+        proportion to the root of their number; see :func:`mtbert.training.encoder_rate`.
     layer_decay : float, default=1.0
         By which factor the learning rate shrinks with each layer below that.
     weight_decay : float, default=0.01
@@ -193,10 +195,10 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         classes=None,
         class_weight=None,
         epochs=3,
-        batch_size=32,
+        batch_size="auto",
         accumulate=1,
         learning_rate=1e-3,
-        encoder_learning_rate=1e-4,
+        encoder_learning_rate="auto",
         layer_decay=1.0,
         weight_decay=0.01,
         warmup_share=0.1,

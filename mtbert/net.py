@@ -86,7 +86,7 @@ class EpochBatches:
         self.n_epochs = self.n_done = 0
 
     def __len__(self):
-        return -(-len(self.rows) // (self._rows_of_all() * self.accumulate))
+        return -(-len(self.rows) // self.rows_of_step)
 
     def __iter__(self):
         rng = np.random.default_rng([self.seed, self.n_epochs])
@@ -96,6 +96,11 @@ class EpochBatches:
         for first in range(begin, len(batches), self.accumulate):
             group = batches[first : first + self.accumulate]
             yield [self.processes.take(self.rows, batch) for batch in group]
+
+    @property
+    def rows_of_step(self) -> int:
+        """Rows of all batches of a step, of all processes."""
+        return self._rows_of_all() * self.accumulate
 
     def _rows_of_all(self):
         return self.batch_size * self.processes.n_processes

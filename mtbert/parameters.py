@@ -16,16 +16,18 @@ from mtgbm.parameters import check_number, choose
 NUMBERS = {
     "vocab_size": (Integral, 6, None),
     "epochs": (Integral, 1, None),
-    "batch_size": (Integral, 1, None),
     "accumulate": (Integral, 1, None),
     "learning_rate": (Real, (0,), None),
-    "encoder_learning_rate": (Real, (0,), None),
     "layer_decay": (Real, (0,), 1),
     "weight_decay": (Real, 0, None),
     "warmup_share": (Real, 0, (1,)),
     "validation_fraction": (Real, (0,), (1,)),
     "checkpoint_interval": (Integral, 1, None),
     "verbose": (Integral, None, None),
+}
+NUMBERS_OR_AUTO = {
+    "batch_size": (Integral, 1, None),
+    "encoder_learning_rate": (Real, (0,), None),
 }
 OPTIONAL_NUMBERS = {
     "max_sen_len": (Integral, 3, None),
@@ -44,7 +46,7 @@ OPTIONAL_CHOICES = {"distributed": ("ddp", "fsdp"), "stacking": STACKINGS}
 
 def plain_parameters(estimator) -> dict:
     """The parameters by which training takes its course: numbers and choices, by name."""
-    names = {**NUMBERS, **OPTIONAL_NUMBERS, **CHOICES, **OPTIONAL_CHOICES}
+    names = {**NUMBERS, **NUMBERS_OR_AUTO, **OPTIONAL_NUMBERS, **CHOICES, **OPTIONAL_CHOICES}
     parameters = estimator.get_params(deep=False)
     return {name: parameters[name] for name in names if name != "verbose"}
 
@@ -62,6 +64,11 @@ def check_parameters(estimator) -> None:
     parameters = estimator.get_params(deep=False)
     for name, limits in NUMBERS.items():
         check_number(name, parameters[name], *limits)
+    for name, limits in NUMBERS_OR_AUTO.items():
+        if isinstance(parameters[name], str):
+            choose(name, parameters[name], {"auto": None})
+        else:
+            check_number(name, parameters[name], *limits)
     for name, limits in OPTIONAL_NUMBERS.items():
         if parameters[name] is not None:
             check_number(name, parameters[name], *limits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mtbert.batching import rows_of_batch
+
 
 class Runner:
     """Computes logits or embeddings.
@@ -36,7 +38,7 @@ class Runner:
 
         if self.estimator.encoder_cache is not None:
             rows = self.encode_once(rows)
-        batch_size = self.estimator.batch_size
+        batch_size = rows_of_batch(self.estimator.batch_size)
         return compute(self.network, rows, batch_size, self.device, self._precision(), embed)
 
     def encode_once(self, rows):
@@ -51,7 +53,7 @@ class Runner:
         return encode_once(
             self.network,
             rows,
-            batch_size=self.estimator.batch_size,
+            batch_size=rows_of_batch(self.estimator.batch_size),
             device=self.device,
             precision=self._precision(),
             folder=find_cache(self.estimator),

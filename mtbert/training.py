@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from skorch.callbacks import LRScheduler
 from torch.optim.lr_scheduler import LambdaLR
 
+from mtbert.batching import rows_of_batch
 from mtbert.callbacks import (
     EarlyStopping,
     GradientClipping,
@@ -19,6 +22,28 @@ from mtbert.net import EpochBatches, MaskedLoss, TrainingNet, training_precision
 from mtbert.targets import Targets
 from mtbert.training_state import plain_history
 from mtbert.validation import ValidationMetric
+
+#: The learning rate of BERT for a step of so many rows.
+ENCODER_RATE, ROWS_OF_ENCODER_RATE = 1e-4, 32
+
+
+def encoder_rate(encoder_learning_rate, rows_of_step) -> float:
+    """Return the learning rate of BERT.
+
+    Parameters
+    ----------
+    encoder_learning_rate : float or "auto"
+        "auto" grows with the root of the rows of a step, as suits optimizers like Adam [1]_.
+    rows_of_step : int
+
+    References
+    ----------
+    .. [1] Malladi, Lyu, Panigrahi and Arora, "On the SDEs and Scaling Rules for Adaptive Gradient
+       Algorithms", NeurIPS 2022.
+    """
+    if encoder_learning_rate != "auto":
+        return encoder_learning_rate
+    return ENCODER_RATE * math.sqrt(rows_of_step / ROWS_OF_ENCODER_RATE)
 
 
 class Training:
@@ -89,7 +114,7 @@ class Training:
             self.metric.check_defined(validation.labels, self.targets.n_outputs_)
         batches = EpochBatches(
             rows,
-            self.estimator.batch_size,
+            rows_of_batch(self.estimator.batch_size, len(rows) // self.processes.n_processes),
             self.estimator.accumulate,
             self.seed,
             self.processes,
@@ -119,7 +144,9 @@ class Training:
         groups = layerwise_parameter_groups(
             self.processes.plain(module),
             learning_rate=estimator.learning_rate,
-            encoder_learning_rate=estimator.encoder_learning_rate,
+            encoder_learning_rate=encoder_rate(
+                estimator.encoder_learning_rate, batches.rows_of_step
+            ),
             layer_decay=estimator.layer_decay,
             weight_decay=estimator.weight_decay,
         )

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted
 
+from mtbert.batching import rows_of_batch
 from mtbert.columns import cells_of, require_frame
 from mtbert.explanation.words import ReadText, read_words
 from mtbert.text import pad_chunks
@@ -253,7 +254,7 @@ class _Explainer:
         self.device = estimator._find_device()
         self.network = estimator.network_.to(self.device)
         self.reader = estimator._reader
-        self.batch_size = estimator.batch_size
+        self.batch_size = rows_of_batch(estimator.batch_size)
         self.n_steps = n_steps
 
     def explain(self, X, scores):

@@ -10,6 +10,7 @@ from mtbert.batching import (
     Rows,
     SharedVectors,
     padding_share,
+    rows_of_batch,
     shuffled_batches,
     sorted_batches,
 )
@@ -31,6 +32,21 @@ def test_every_row_is_in_one_batch_of_the_right_size(n, batch_size, seed):
         assert_array_equal(np.sort(np.concatenate(batches)), np.arange(n))
         lengths = sorted(map(len, batches), reverse=True)
         assert lengths[:-1] == [batch_size] * (len(batches) - 1)
+
+
+@given(st.integers(1, 100_000))
+def test_an_epoch_has_about_as_many_batches_for_few_rows_as_for_many(n):
+    size = rows_of_batch("auto", n)
+    assert size in (8, 16, 32)
+    if 8 * 300 <= n < 64 * 300:
+        assert 300 <= n / size < 600
+    else:
+        assert size == (8 if n < 2400 else 32)
+
+
+def test_a_given_batch_size_is_taken():
+    assert rows_of_batch(5, 100_000) == rows_of_batch(5) == 5
+    assert rows_of_batch("auto") == 32
 
 
 def test_little_is_padding():

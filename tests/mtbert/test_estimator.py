@@ -265,6 +265,32 @@ class Captured(Exception):
     """Carries the net out of the fit."""
 
 
+@pytest.mark.parametrize(
+    ("parameters", "n_rows", "rate"),
+    [
+        ({}, 8, 0.5e-4),
+        ({"batch_size": 8, "accumulate": 16}, 8, 2e-4),
+        ({"batch_size": 32}, 32, 1e-4),
+        ({"encoder_learning_rate": 3e-5}, 8, 3e-5),
+    ],
+)
+def test_automatic_batches_and_the_rate_of_bert(
+    make_model, make_reviews, monkeypatch, parameters, n_rows, rate
+):
+    def capture(net, validation):
+        raise Captured(net)
+
+    monkeypatch.setattr(TrainingNet, "train", capture)
+    X, y = make_reviews(64)
+    automatic = {"batch_size": "auto", "encoder_learning_rate": "auto"}
+    model = make_model(architecture="multimodal_bert", **automatic | parameters)
+    with pytest.raises(Captured) as captured:
+        model.fit(X, y)
+    net = captured.value.args[0]
+    assert net.batches.batch_size == n_rows
+    assert min(group["lr"] for group in net.parameter_groups) == pytest.approx(rate)
+
+
 def test_parameters_reach_the_loop(make_model, make_reviews, monkeypatch):
     def capture(net, validation):
         raise Captured(net)
