@@ -53,13 +53,11 @@ def add_context(embedded, context) -> torch.Tensor:
     Parameters
     ----------
     embedded : tensor of shape (n_chunks, length, token_dim)
-    context : tensor of shape (n_chunks, token_dim), or None for nothing
+    context : tensor of shape (n_chunks, token_dim)
 
     Returns
     -------
     embedded : tensor of the same shape
     """
-    if context is None:
-        return embedded
     is_first = torch.arange(embedded.shape[1], device=embedded.device).eq(0).unsqueeze(-1)
     return embedded + context.unsqueeze(1).to(embedded.dtype) * is_first

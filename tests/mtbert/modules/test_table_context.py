@@ -51,7 +51,6 @@ def test_only_the_first_token_of_a_chunk_is_told():
     for chunk in range(4):
         expected[chunk, 0] += context[chunk]
     assert torch.equal(add_context(embedded, context), expected)
-    assert add_context(embedded, None) is embedded
 
 
 def test_it_starts_with_nothing_to_say(build, batch):
