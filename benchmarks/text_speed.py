@@ -96,6 +96,8 @@ def train_mtbert(case):
         text_columns=case.texts,
         encoder=case.encoder,
         max_sen_len=LENGTH,
+        # It cuts batches to the longest text that is left, and so the padding of the twin.
+        network_options={"text__token_dropout": 0.0},
         batch_size=case.batch_size,
         precision=case.precision,
         epochs=1,
