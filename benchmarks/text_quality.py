@@ -165,8 +165,8 @@ def cuts_of(name, arguments):
 
 def net_of(name, arguments):
     """Parameters of all nets on a set."""
-    epochs = arguments.epochs or SETS[name].epochs
-    return ({"epochs": epochs} if epochs else {}) | arguments.options_of_nets
+    epochs = SETS[name].epochs if arguments.epochs is None else arguments.epochs
+    return ({} if epochs is None else {"epochs": epochs}) | arguments.options_of_nets
 
 
 def say(record):

@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel
 
 from benchmarks import text_memory, text_speed
 from mtbert.datasets import load_reviews
+from mtbert.modules import BertText
 from mtbert.text import Tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,24 @@ def test_speed_of_all_contenders(tmp_path, encoder, reviews):
     # The text steps drop markup and repeated spaces, which are few.
     assert runs[0]["tokens"] == runs[1]["tokens"] == pytest.approx(expected, rel=0.01)
     assert runs[2]["tokens"] > expected  # the other columns are written into the text
+
+
+def test_the_padded_twin_is_padded(encoder, monkeypatch):
+    lengths = []
+    encode_chunks = BertText.encode_chunks
+
+    def spy(self, ids, *others):
+        lengths.append(ids.shape[1])
+        return encode_chunks(self, ids, *others)
+
+    monkeypatch.setattr(BertText, "encode_chunks", spy)
+    options = {"rows": ROWS, "source": None, "encoder": str(encoder), "one_text": True}
+    case = text_speed.read_case(options | {"batch_size": 16, "precision": "fp32"})
+    text_speed.train_padded(case)
+    assert set(lengths) == {256}
+    lengths.clear()
+    text_speed.train_mtbert(case)
+    assert len(set(lengths)) > 1
 
 
 def test_one_text_is_the_title_and_the_review(encoder):

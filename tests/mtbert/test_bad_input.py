@@ -48,6 +48,7 @@ def check(fit, error, message):
         ({"epochs": 2.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"batch_size": "aut"}, ValueError, "mean 'auto'"),
+        ({"encoder_learning_rate": "slow"}, ValueError, "unknown encoder_learning_rate 'slow'"),
         ({"accumulate": True}, TypeError, "accumulate must be an integer"),
         ({"learning_rate": 0}, ValueError, "learning_rate must be above 0"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate must be finite"),

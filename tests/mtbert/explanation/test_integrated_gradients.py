@@ -93,6 +93,18 @@ def test_contributions_explain_the_difference(architecture, shared_encoder):
         assert (result.tokens["review"][:, 0] == 0).all()  # special tokens stay as they are
 
 
+def test_what_the_words_are_told_of_the_table_counts_for_the_columns():
+    """The head is made deaf to the table's own vector: only the text's encoder knows of it."""
+    network = network_of("multimodal_bert", shared_encoder=True)
+    torch.nn.init.normal_(network.text_encoders[0].table_context.linear.weight, std=0.5)
+    network.fusion.mlp[0].weight.data[:, -network.tabular.output_dim :] = 0
+    row, baseline = row_and_baseline()
+    result = explain(network, row, baseline, n_steps=256, batch_size=64)
+    assert np.abs(result.columns).sum() > 1e-3
+    size = sum(np.abs(v).sum() for v in result.tokens.values()) + np.abs(result.columns).sum()
+    assert abs(result.score - result.baseline_score - total(result)) < 0.01 * size
+
+
 def test_more_steps_more_exact():
     network = network_of("multimodal_gate_fusion")
     row, baseline = row_and_baseline()

@@ -43,7 +43,7 @@ def test_predictions_know_nothing_of_them(build, batch, architecture):
 
 
 def test_each_head_sees_its_own_modality(build, batch):
-    network = build("multimodal_cross_attn")
+    network = build("multimodal_cross_attn", text__table_context=False)
     text, table = network(with_modalities=True, **batch)[1]
     for name, of_text in (("review_ids", True), ("title_ids", True), ("numeric", False)):
         changed = batch | {name: batch[name].roll(1, 0)}
