@@ -11,6 +11,11 @@ import pytest
 from mtgbm import MultiTaskLGBMClassifier
 
 
+def pytest_runtest_setup(item):
+    """Seed what `random_state=None` draws from, before fixtures: a test is the same each time."""
+    np.random.seed(0)  # noqa: NPY002 - the global generator is what None means
+
+
 @pytest.fixture(scope="session")
 def make_data():
     """Builds X (n, 5) and Y (n, T) of related tasks; a share of the labels may be missing."""

@@ -42,7 +42,7 @@ def model():
     Y = pd.DataFrame((signal + rng.normal(size=signal.shape) > 0.5).astype(int), columns=TASKS)
     X.loc[rng.random(1500) < 0.2, "price"] = np.nan
     growth = {"n_estimators": 4, "num_leaves": 12, "max_cat_to_onehot": 1, "cat_smooth": 0}
-    return MultiTaskLGBMClassifier(min_data_per_group=10, **growth).fit(X, Y)
+    return MultiTaskLGBMClassifier(min_data_per_group=10, random_state=0, **growth).fit(X, Y)
 
 
 def table_of(model, tree):
@@ -80,7 +80,7 @@ def test_a_whole_tree_is_that_of_the_table(model, tree):
         if row["categories"] is None:
             assert float(question.partition(" <= ")[2]) == pytest.approx(row["threshold"], rel=1e-3)
         else:
-            assert row["categories"][0][:9] in question
+            assert row["categories"][0][:6] in question  # long names lose their middle
     for place, bars in display.bars_.items():
         assert len(bars) == 3
         np.testing.assert_allclose(drawn_values(display, place), values_of(table)[place])
@@ -210,7 +210,7 @@ def test_ten_tasks_and_31_leaves_do_not_overlap(max_depth):
     X = pd.DataFrame(rng.normal(size=(3000, 12)), columns=features)
     signal = X.to_numpy()[:, :10] + X.to_numpy()[:, 1:11] + rng.normal(size=(3000, 10))
     Y = pd.DataFrame(signal > 0, columns=[f"rather_long_task_{t}" for t in range(10)]).astype(int)
-    model = MultiTaskLGBMClassifier(n_estimators=1).fit(X, Y)
+    model = MultiTaskLGBMClassifier(n_estimators=1, random_state=0).fit(X, Y)
     assert model.forest_.trees[0].n_leaves == 31
     display = TreeDisplay.from_estimator(model, max_depth=max_depth)
     display.figure_.canvas.draw()
