@@ -508,8 +508,9 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         """Write one ONNX file that turns token ids and raw columns into probabilities.
 
         Any number of rows, chunks and tokens goes in; missing cells, scales, risks and codes of
-        categories are dealt with inside. The file also holds the tokenizer, the text steps and the
-        classes: :class:`mtbert.OnnxScorer` scores raw tables with the file alone.
+        categories are dealt with inside, and so are the trees of a stack. The file also holds the
+        tokenizer, the text steps and the classes: :class:`mtbert.OnnxScorer` scores raw tables with
+        the file alone.
 
         Parameters
         ----------
@@ -528,15 +529,18 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         OSError
             If the file cannot be written; this is found out before the work.
         ValueError
-            If `quantize` is something else, a text step is your own, a column has numbers and text
-            as categories, or the model is stacked.
+            If `quantize` is something else, a text step is your own, or a column has numbers and
+            text as categories.
 
         Notes
         -----
         Inputs: for the n-th text column ``text_n_ids``, int64 of shape (n_rows, n_chunks, length),
         and ``text_n_mask``, bool, True for tokens; each other column under its name, of shape
-        (n_rows, 1): float64 with NaN where missing, or text. Output: ``probabilities``, float64,
-        those of `predict_proba`.
+        (n_rows, 1): float64 with NaN where missing, or text. If trees see words,
+        ``text_words``, int64 of shape (n_rows, n_words), the numbers of the words of all texts of a
+        row. Output: ``probabilities``, float64, those of `predict_proba`; where trees see scores or
+        the embedding of the net, which rounds otherwise, a row at a threshold may fall to the other
+        side.
         """
         from mtbert.onnx.export import write_onnx
 

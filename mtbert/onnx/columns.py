@@ -33,6 +33,11 @@ class ColumnGraph:
     numeric: list[str]
     categorical: list[dict]
 
+    def names(self) -> list[str]:
+        """Names of all tensors that are no inputs."""
+        made = [name for node in self.nodes for name in node.output]
+        return made + [tensor.name for tensor in self.constants]
+
 
 def add_columns(tabular: TabularEncoder, reserved: list[str]) -> ColumnGraph:
     """Return the nodes for the columns of a fitted encoder.

@@ -1,4 +1,4 @@
-"""A fitted classifier becomes one ONNX file: columns, network and probabilities in one graph."""
+"""A fitted classifier becomes one ONNX file: columns, network, trees, probabilities."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from sklearn.utils.validation import check_is_fitted
 
 from mtbert.onnx.description import as_metadata, describe_text
+from mtbert.onnx.names import PROBABILITIES, WORDS
 from mtgbm.io.container_writer import replace_file, temporary_name
 from mtgbm.parameters import choose
 
-PROBABILITIES = "probabilities"
 QUANTIZATIONS = (None, "int8")
 #: `LabelEncoder` takes tensors since version 4; mtgbm writes 5 too.
 ML_OPSET = 5
@@ -36,11 +36,6 @@ def write_onnx(estimator, path, quantize=None) -> None:
         See there.
     """
     check_is_fitted(estimator, "network_")
-    if estimator.stack_ is not None:
-        raise ValueError(
-            "an ONNX file holds the network alone, but this model joins it with trees that read "
-            "words; fit one with stacking=None."
-        )
     if quantize is not None:
         choose("quantize", quantize, {"int8": "int8"})
     _require_packages(quantize)
@@ -61,23 +56,41 @@ def build_model(estimator, quantize=None):
     from mtbert.onnx.columns import ColumnGraph, add_columns
     from mtbert.onnx.int8 import quantize_network
     from mtbert.onnx.network import export_network, text_inputs
+    from mtbert.onnx.stack import describe_words
 
     reader, network = estimator._reader, estimator.network_
     fields, tokenizers = describe_text(reader, text_inputs)
     reserved = [field[name] for field in fields for name in ("ids", "mask")]
-    has_table = network.tabular is not None
     tabular = reader.tabular
     columns = ColumnGraph([], [], [], [], [])
-    if has_table:
-        columns = add_columns(tabular, [*reserved, PROBABILITIES])
+    if _reads_columns(estimator):
+        columns = add_columns(tabular, [*reserved, WORDS, PROBABILITIES])
     pad_ids = {field: pad_id for field, (_, pad_id) in estimator._plan.fields.items()}
     model = export_network(network, pad_ids, tabular.n_numeric_, len(tabular.cardinalities_))
     if quantize is not None:
         model = quantize_network(model)
-    _join(model, columns, estimator._targets)
-    _add_metadata(model, estimator, fields, columns, quantize, tokenizers)
+    _join(model, columns, estimator)
+    description = {
+        "architecture": estimator._plan.architecture,
+        "quantize": quantize,
+        "text_fields": fields,
+        "words": describe_words(estimator.stack_),
+        "numeric_columns": columns.numeric,
+        "categorical_columns": columns.categorical,
+        "targets": estimator._targets.to_state(),
+    }
+    _add_metadata(model, description, tokenizers)
     onnx.checker.check_model(model)
     return model
+
+
+def _reads_columns(estimator):
+    """Whether the network or the trees see any column but texts."""
+    roles, stack = estimator._reader.roles_, estimator.stack_
+    by_trees = stack is not None and "columns" in stack.options.features
+    return estimator.network_.tabular is not None or (
+        by_trees and bool(roles.numeric or roles.categorical)
+    )
 
 
 def _require_packages(quantize):
@@ -107,68 +120,35 @@ def _check_writable(path):
         ) from error
 
 
-def _join(model, columns, targets):
-    """The columns in front of the network, the probabilities behind it."""
+def _join(model, columns, estimator):
+    """The columns in front of the network, trees and probabilities behind it."""
     from onnx import helper
 
     from mtbert.onnx.network import CATEGORICAL, NUMERIC
+    from mtbert.onnx.outputs import nodes_behind, probability_output, word_inputs
 
     graph = model.graph
     text = [value for value in graph.input if value.name not in (NUMERIC, CATEGORICAL)]
-    links = _probability_nodes(targets)
+    inputs = [*text, *word_inputs(estimator.stack_), *columns.inputs]
+    taken = [*(value.name for value in inputs), *columns.names()]
+    nodes, constants = nodes_behind(estimator, taken)
     joined = helper.make_graph(
-        [*columns.nodes, *graph.node, *links],
+        [*columns.nodes, *graph.node, *nodes],
         "mtbert",
-        [*text, *columns.inputs],
-        [_probability_output(targets)],
-        initializer=[*columns.constants, *graph.initializer],
+        inputs,
+        [probability_output(estimator._targets)],
+        initializer=[*columns.constants, *graph.initializer, *constants],
     )
     graph.CopyFrom(joined)
     if all(own.domain != "ai.onnx.ml" for own in model.opset_import):
         model.opset_import.append(helper.make_opsetid("ai.onnx.ml", ML_OPSET))
 
 
-def _probability_nodes(targets):
-    """In float64, as `predict_proba` computes."""
-    from onnx import TensorProto, helper
-
-    from mtbert.onnx.network import LOGITS
-
-    cast = helper.make_node("Cast", [LOGITS], ["logits"], to=TensorProto.DOUBLE)
-    if targets.is_multiclass_:
-        return [cast, helper.make_node("Softmax", ["logits"], [PROBABILITIES], axis=1)]
-    if not targets.encoder_.is_1d_:
-        return [cast, helper.make_node("Sigmoid", ["logits"], [PROBABILITIES])]
-    one = helper.make_tensor("one", TensorProto.DOUBLE, [1], [1.0])
-    return [
-        cast,
-        helper.make_node("Sigmoid", ["logits"], ["second"]),
-        helper.make_node("Constant", [], ["one"], value=one),
-        helper.make_node("Sub", ["one", "second"], ["first"]),
-        helper.make_node("Concat", ["first", "second"], [PROBABILITIES], axis=1),
-    ]
-
-
-def _probability_output(targets):
-    from onnx import TensorProto, helper
-
-    width = len(targets.classes_) if targets.encoder_.is_1d_ else targets.n_outputs_
-    return helper.make_tensor_value_info(PROBABILITIES, TensorProto.DOUBLE, ["n_rows", width])
-
-
-def _add_metadata(model, estimator, fields, columns, quantize, tokenizers):
+def _add_metadata(model, description, tokenizers):
     from onnx import helper
 
     from mtbert.io.folder import package_versions
 
-    description = {
-        "architecture": estimator._plan.architecture,
-        "quantize": quantize,
-        "text_fields": fields,
-        "numeric_columns": columns.numeric,
-        "categorical_columns": columns.categorical,
-        "targets": estimator._targets.to_state(),
-    }
     versions = package_versions()
     model.producer_name, model.producer_version = "mtgbm", versions["mtgbm"]
     del model.metadata_props[:]

@@ -16,7 +16,9 @@ from mtbert.pretrained import count_positions
 OPSET, IR_VERSION = 20, 10
 #: In front of the names of all tensors within the network, which so are no names of columns.
 PREFIX = "network/"
-NUMERIC, CATEGORICAL, LOGITS = (PREFIX + name for name in ("numeric", "categorical", "logits"))
+NUMERIC, CATEGORICAL, LOGITS, EMBEDDING = (
+    PREFIX + name for name in ("numeric", "categorical", "logits", "fused_embedding")
+)
 #: Shape of the batch that the network is traced with; no two sizes are equal, and none is 0 or 1,
 #: which the tracer would take for constants.
 N_ROWS, N_CHUNKS, LENGTH = 2, 3, 5
@@ -34,14 +36,15 @@ class DictInput(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, batch) -> torch.Tensor:
-        """Return logits.
+    def forward(self, batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits, and the fused embedding.
 
         Parameters
         ----------
         batch : dict of str to tensor
         """
-        return self.network(**batch)
+        embedding = self.network.embed(**batch)
+        return self.network.head(embedding), embedding
 
 
 class OnnxLstm(nn.Module):
@@ -104,7 +107,7 @@ def text_inputs(field: str) -> tuple[str, str]:
 
 
 def export_network(network, pad_ids: dict[str, int], n_numeric: int, n_categorical: int):
-    """Return a network as an ONNX model that gives logits.
+    """Return a network as an ONNX model that gives logits and the fused embedding.
 
     Parameters
     ----------
@@ -118,8 +121,8 @@ def export_network(network, pad_ids: dict[str, int], n_numeric: int, n_categoric
     Returns
     -------
     onnx.ModelProto
-        Its inputs are those of :func:`text_inputs`, `NUMERIC` and `CATEGORICAL`, its output is
-        `LOGITS`.
+        Its inputs are those of :func:`text_inputs`, `NUMERIC` and `CATEGORICAL`, its outputs are
+        `LOGITS` and `EMBEDDING`.
     """
     batch, sizes = _example(network, pad_ids, n_numeric, n_categorical)
     with silenced("torch.onnx"):
@@ -129,7 +132,7 @@ def export_network(network, pad_ids: dict[str, int], n_numeric: int, n_categoric
             input_names=[
                 name if name.startswith(tuple(pad_ids)) else PREFIX + name for name in batch
             ],
-            output_names=[LOGITS],
+            output_names=[LOGITS, EMBEDDING],
             dynamic_shapes={"batch": sizes},
             opset_version=OPSET,
             dynamo=True,

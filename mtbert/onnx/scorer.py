@@ -9,19 +9,22 @@ import os
 import numpy as np
 
 from mtbert.batching import sorted_batches
+from mtbert.onnx.names import PROBABILITIES, WORDS
 from mtbert.onnx.table import Table
 from mtbert.onnx.text_steps import Encoder
+from mtbert.onnx.words import WordNumbers, pad_words
 from mtbert.text.padding import pad_chunks
 from mtbert.text.rows import read_rows
 
 FORMAT = "mtbert-onnx"
-VERSION = 1
+VERSION = 2
 
 
 class OnnxScorer:
     """Scores rows with a file that `MultimodalTextTabularClassifier.to_onnx` wrote.
 
-    The file holds the network, the preparation of the columns, the tokenizer and the text steps.
+    The file holds the network, the preparation of the columns, the tokenizer and the text steps;
+    of a stacked model the trees too.
     Needs onnxruntime, tokenizers and numpy, and is used like the estimator::
 
         OnnxScorer("model.onnx").predict([{"review": "soft and warm", "price": 20.0}])
@@ -69,6 +72,8 @@ class OnnxScorer:
             field["column"]: (field, Encoder(field["steps"], field["tokenizer"]))
             for field in self.description_["text_fields"]
         }
+        words = self.description_["words"]
+        self._number_words = None if words is None else WordNumbers(**words)
         self._numeric = self.description_["numeric_columns"]
         self._categorical = self.description_["categorical_columns"]
         names = [*self._texts, *self._numeric]
@@ -95,11 +100,11 @@ class OnnxScorer:
         ValueError
             If a column is missing, has another length, or holds text where numbers belong.
         """
-        columns, texts = self._read(table)
+        columns, texts, words = self._read(table)
         tokens = [[len(row) * max(map(len, row)) for row in rows] for rows in texts.values()]
         sizes = np.sum(tokens, axis=0)
         batches = sorted_batches(sizes, self.batch_size)
-        parts = [self._run(self._feed(columns, texts, batch)) for batch in batches]
+        parts = [self._run(self._feed(columns, texts, words, batch)) for batch in batches]
         found = np.empty((len(sizes), parts[0].shape[1]))
         found[np.concatenate(batches)] = np.concatenate(parts)
         return found
@@ -123,19 +128,18 @@ class OnnxScorer:
         dict of str to ndarray
             By the name of the input.
         """
-        columns, texts = self._read(table)
+        columns, texts, words = self._read(table)
         n_rows = len(next(iter(texts.values())))
-        return self._feed(columns, texts, np.arange(n_rows))
+        return self._feed(columns, texts, words, np.arange(n_rows))
 
     def _read(self, table):
-        """Arrays of columns, and chunks of token ids of texts, by column."""
+        """Arrays of columns, chunks of token ids of texts by column, and words for trees."""
         table = Table(table, self.column_names_)
         columns = self._read_columns(table)
-        texts = {
-            column: encode(self._read_text(table, column))
-            for column, (_, encode) in self._texts.items()
-        }
-        return columns, texts
+        rows = {column: self._read_text(table, column) for column in self._texts}
+        texts = {column: encode(rows[column]) for column, (_, encode) in self._texts.items()}
+        words = None if self._number_words is None else self._number_words(list(rows.values()))
+        return columns, texts, words
 
     def _read_columns(self, table):
         """Arrays of shape (n, 1) by the name of the input."""
@@ -154,8 +158,10 @@ class OnnxScorer:
         except TypeError as error:
             raise TypeError(f"text column {column!r}: {error}") from error
 
-    def _feed(self, columns, texts, rows):
+    def _feed(self, columns, texts, words, rows):
         feed = {name: cells[rows] for name, cells in columns.items()}
+        if words is not None:
+            feed[WORDS] = pad_words([words[row] for row in rows])
         for column, (field, _) in self._texts.items():
             chunks = [texts[column][row] for row in rows]
             ids, mask, _ = pad_chunks(chunks, field["pad_id"])
@@ -163,7 +169,7 @@ class OnnxScorer:
         return feed
 
     def _run(self, feed):
-        (found,) = self.session_.run(["probabilities"], feed)
+        (found,) = self.session_.run([PROBABILITIES], feed)
         if not np.isfinite(found).all():
             raise ValueError("a number is too large for 32-bit floats; scale the numeric columns.")
         return found

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from mtbert.text.rows import messages_of
+from mtbert.text.rows import as_one_text
 from mtbert.text_fields import read_texts
 
 #: A run of letters and digits, or one other sign: no text is without any.
@@ -70,8 +70,4 @@ class TermFrequencies:
         )
 
     def _texts(self, X):
-        fields = [read_texts(X, name) for name in self.columns]
-        return [
-            "\n".join(text for row in rows for text in messages_of(row))
-            for rows in zip(*fields, strict=True)
-        ]
+        return as_one_text([read_texts(X, name) for name in self.columns])

@@ -44,6 +44,20 @@ def messages_of(row: Row) -> list[str]:
     return [row] if isinstance(row, str) else row
 
 
+def as_one_text(columns) -> list[str]:
+    """Return for each row the messages of all its text columns, a line each.
+
+    Parameters
+    ----------
+    columns : list of lists of Row
+        As :func:`read_rows` returns them.
+    """
+    return [
+        "\n".join(text for row in rows for text in messages_of(row))
+        for rows in zip(*columns, strict=True)
+    ]
+
+
 def _check_container(X):
     if len(getattr(X, "shape", (0,))) != 1:
         raise ValueError(

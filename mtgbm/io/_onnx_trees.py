@@ -46,7 +46,7 @@ class Splits:
     members: list
 
 
-def add_scores(graph, forest, n_categories, matrix, output):
+def add_scores(graph, forest, n_categories, matrix, output=None):
     """Append the nodes that compute the scores, (n_rows, n_outputs) in float64.
 
     Parameters
@@ -57,8 +57,13 @@ def add_scores(graph, forest, n_categories, matrix, output):
         Bins of each categorical feature.
     matrix : str
         The features: bin numbers of categories, and NaN where other numbers are missing.
-    output : str
+    output : str, optional
         The name that the scores get.
+
+    Returns
+    -------
+    str
+        Their name.
     """
     trees = [tree for tree in forest.trees if tree.n_leaves > 1]
     stumps = [tree.values[0] for tree in forest.trees if tree.n_leaves == 1]
@@ -73,7 +78,7 @@ def add_scores(graph, forest, n_categories, matrix, output):
     sums = graph.add(
         "TreeEnsemble", matrix, domain="ai.onnx.ml", n_targets=forest.n_outputs, **attributes
     )
-    graph.add("Add", sums, graph.constant(base[None]), output=output)
+    return graph.add("Add", sums, graph.constant(base[None]), output=output)
 
 
 def _splits(tree, n_categories):

@@ -19,6 +19,8 @@ from mtgbm.task_hierarchy import TaskHierarchy
 
 DTYPES = {"float64": "float64", "float32": "float32"}
 SCORES, PROBABILITIES = "scores", "probabilities"
+#: Who reads columns last, for errors.
+READER = "the classifier"
 
 
 def to_onnx(estimator, path=None, *, dtype="float64"):
@@ -98,15 +100,45 @@ def to_onnx(estimator, path=None, *, dtype="float64"):
     for name, step in steps:
         columns = transformed(graph, name, step, columns)
     columns = _numbered_categories(graph, model, columns)
-    matrix = graph.matrix(columns, "the classifier")
-    n_categories = {feature: len(bins) for feature, bins in model._mapper.categories_.items()}
-    add_scores(graph, model.forest_, n_categories, matrix, SCORES)
+    add_scores(graph, model.forest_, _n_categories(model), graph.matrix(columns, READER), SCORES)
     _add_probabilities(graph, model)
     proto = graph.finish(sizes, _metadata(model, graph))
     onnx.checker.check_model(proto, full_check=True)
     if path is not None:
         replace_file(path, [proto.SerializeToString()])
     return proto
+
+
+def add_forest(graph, model, blocks, codes):
+    """Append the nodes of a classifier whose features others have computed.
+
+    Parameters
+    ----------
+    graph : Graph
+    model : MultiTaskLGBMClassifier
+        Fitted on an array, whose last columns are its categorical features.
+    blocks : list of Column
+        All other features side by side, NaN where missing; a block may be several columns wide.
+    codes : list of Column
+        The categorical features, one column each.
+
+    Returns
+    -------
+    str
+        The scores, (n_rows, n_outputs) in float64.
+    """
+    bins, first = model._mapper.categories_, model.n_features_in_ - len(codes)
+    numbered = [
+        _bin_numbers(graph, column, bins[feature], None)
+        for feature, column in enumerate(codes, start=first)
+    ]
+    matrix = graph.matrix([*blocks, *numbered], READER)
+    return add_scores(graph, model.forest_, _n_categories(model), matrix)
+
+
+def _n_categories(model):
+    """Bins of each categorical feature."""
+    return {feature: len(bins) for feature, bins in model._mapper.categories_.items()}
 
 
 def _import_onnx():
@@ -166,7 +198,7 @@ def _bin_numbers(graph, column, bins, frame_categories):
             for position, category in enumerate(frame_categories)
             if position in numbers
         }
-    cells = category_numbers(graph, column, numbers, len(bins), "the classifier")
+    cells = category_numbers(graph, column, numbers, len(bins), READER)
     return Column(column.label, cells, "number")
 
 

@@ -204,10 +204,3 @@ def test_a_step_of_ones_own(fit, tmp_path):
     with pytest.raises(ValueError, match="'shouting' of text column 'review' is a Shouting"):
         model.to_onnx(tmp_path / "model.onnx")
     assert os.listdir(tmp_path) == []
-
-
-def test_a_stacked_model(fit, no_export, tmp_path):
-    model = fit("multimodal_cnn")
-    model.stack_ = object()
-    with pytest.raises(ValueError, match=r"the network alone, .* fit one with stacking=None"):
-        model.to_onnx(tmp_path / "model.onnx")
