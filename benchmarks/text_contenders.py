@@ -3,17 +3,18 @@
 A contender is called with a `benchmarks.text_sets.TextCut` and `Settings`. It returns an array
 (n_test_rows, n_classes) whose columns are the sorted classes.
 
-mtbert          the net with its defaults
-mtbert_gbdt     its scores and those of trees (stacking="gbdt"), joined by what the validation rows
-                of a published split say, or rows held out of the training rows
-mtbert_mean     the plain mean of both (join="mean"), so no row is held out
+mtbert          the defaults: a net and trees beside it, joined by what rows say that neither has
+                learned from: validation rows of a published split, folds of a small table, or rows
+                held out of a large one
+mtbert_net      the net alone (stacking=None), as all further nets are
+mtbert_mean     the plain mean of net and trees (join="mean"): one net, and no row is held out
 mtbert_mean_b   the same from another seed
 mtbert_mean_2   the mean of the probabilities of the last two, as VotingClassifier takes it
 multimodal_cnn, multimodal_moe, multimodal_gate_fusion, multimodal_cross_attn, bert, lstm
                 the other architectures; the last two see no table
-text_only       mtbert that sees no table
-table_only      mtbert whose only text is one word, the same in all rows
-all_text        mtbert whose only column is a text of all: "Age: 33. Title: Lovely. ..."
+text_only       mtbert_net that sees no table
+table_only      mtbert_net whose only text is one word, the same in all rows
+all_text        mtbert_net whose only column is a text of all: "Age: 33. Title: Lovely. ..."
 tfidf           TF-IDF of words and pairs of words, logistic regression; sees no table
 tfidf_stack     out-of-fold probabilities of tfidf beside the table, LightGBM
 tfidf_svd       100 singular vectors of TF-IDF beside the table, LightGBM
@@ -43,11 +44,11 @@ from mtbert.columns import ColumnRoles
 from mtbert.pretrained import find_encoder, load_encoder
 from mtgbm import MultiTaskLGBMClassifier
 
-OURS, STACKED = "mtbert", "mtbert_gbdt"
+OURS, NET = "mtbert", "mtbert_net"
 MEAN, OTHER_MEAN, TWO_MEANS = "mtbert_mean", "mtbert_mean_b", "mtbert_mean_2"
 #: The contender that is each architecture.
 ARCHITECTURES = {
-    "multimodal_bert": OURS,
+    "multimodal_bert": NET,
     "multimodal_cnn": "multimodal_cnn",
     "multimodal_moe": "multimodal_moe",
     "multimodal_gate_fusion": "multimodal_gate_fusion",
@@ -66,6 +67,7 @@ ALL_TEXT = "all_text"
 SECOND_SEED = 1000
 #: Options of a net and trees whose scores are averaged.
 AVERAGED = {"stacking": "gbdt", "stacking_options": {"join": "mean"}}
+ALONE = {"stacking": None}
 FOLDS = 5
 N_COMPONENTS = 100
 #: Of all trees: few leaves and small steps, since there is no validation part to stop by.
@@ -127,21 +129,21 @@ def fit_other_mean(cut, settings):
 
 
 def fit_text_only(cut, settings):
-    return fit_net(cut, settings, {}, roles=ColumnRoles(cut.roles.text, (), ()))
+    return fit_net(cut, settings, ALONE, roles=ColumnRoles(cut.roles.text, (), ()))
 
 
 def fit_table_only(cut, settings):
     """The text encoder does not matter, as it always says the same; the smallest is fastest."""
     text, *_ = cut.roles.text
     roles = ColumnRoles((text,), cut.roles.numeric, cut.roles.categorical)
-    options = {"architecture": "multimodal_cnn"}
+    options = ALONE | {"architecture": "multimodal_cnn"}
     tables = [X.assign(**{text: NO_TEXT}) for X in (cut.X_train, cut.X_test)]
     return fit_net(cut, settings, options, *tables, roles)
 
 
 def fit_all_text(cut, settings):
     tables = [all_as_text(X, cut.roles) for X in (cut.X_train, cut.X_test)]
-    return fit_net(cut, settings, {}, *tables, ColumnRoles(("row",), (), ()))
+    return fit_net(cut, settings, ALONE, *tables, ColumnRoles(("row",), (), ()))
 
 
 def all_as_text(X, roles):
@@ -300,10 +302,10 @@ CONTENDERS = {
     "text_only": fit_text_only,
     ALL_TEXT: fit_all_text,
     OURS: ours(),
-    STACKED: ours(stacking="gbdt"),
+    NET: ours(**ALONE),
     MEAN: ours(**AVERAGED),
     OTHER_MEAN: fit_other_mean,
-    **{name: ours(architecture=name) for name in ARCHITECTURES.values() if name != OURS},
+    **{name: ours(architecture=name, **ALONE) for name in ARCHITECTURES.values() if name != NET},
 }
 
 #: Contenders that are means of the probabilities of others.
@@ -312,12 +314,12 @@ NAMES = (*CONTENDERS, *VOTES)
 
 
 def is_ours(name):
-    """Whether the default net, its stack, or it with other options."""
-    return name in (OURS, STACKED, MEAN, OTHER_MEAN, *VOTES) or name.startswith(f"{OURS} ")
+    """Whether net and trees, the net alone, or they with other options."""
+    return name in (OURS, NET, MEAN, OTHER_MEAN, *VOTES) or name.startswith(f"{OURS} ")
 
 
 def variant(text):
-    """A contender of other options, written as arguments: 'learning_rate=3e-4, stacking="gbdt"'.
+    """A contender of other options, written as arguments: 'learning_rate=3e-4, epochs=4'.
 
     Returns
     -------

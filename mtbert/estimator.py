@@ -102,9 +102,11 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
     validation_fraction : float, default=0.1
         Share of the rows held out if `fit` gets no `X_val`, for early stopping or for what joins
         the net with trees.
-    stacking : {None, "gbdt"}, default=None
+    stacking : {"auto", "gbdt", None}, default="auto"
         "gbdt" joins the net with gradient-boosted trees, a
-        :class:`mtgbm.MultiTaskLGBMClassifier`; `predict_proba` is then that of both.
+        :class:`mtgbm.MultiTaskLGBMClassifier`; `predict_proba` is then that of both. "auto" does so
+        in `fit` for an architecture that sees columns, if each class has five rows or more and
+        `warm_start` is off; `partial_fit` goes on with the net, and leaves trees as they are.
     stacking_options : dict, default=None
         How, ``{"folds": 5, "trees": {"num_leaves": 7}}``; see
         :class:`mtbert.stacking.StackingOptions`.
@@ -207,7 +209,7 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         early_stopping_patience=None,
         eval_metric="logloss",
         validation_fraction=0.1,
-        stacking=None,
+        stacking="auto",
         stacking_options=None,
         precision="auto",
         warm_start=False,
@@ -302,7 +304,7 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
             that do not fit together.
         """
         start = "again" if self.warm_start and hasattr(self, "network_") else "anew"
-        return self._fit(X, y, sample_weight, X_val, y_val, self.classes, start)
+        return self._fit(X, y, sample_weight, X_val, y_val, self.classes, start, self.stacking)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None, *, X_val=None, y_val=None):
         """Go on for `epochs` with these rows alone; the first call is `fit`.
@@ -330,9 +332,9 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         classes = self.classes if classes is None else classes
         start = "further" if hasattr(self, "network_") else "anew"
         refuse_to_go_on(self, "partial_fit")
-        return self._fit(X, y, sample_weight, X_val, y_val, classes, start)
+        return self._fit(X, y, sample_weight, X_val, y_val, classes, start, stacking=None)
 
-    def _fit(self, X, y, sample_weight, X_val, y_val, classes, start):
+    def _fit(self, X, y, sample_weight, X_val, y_val, classes, start, stacking):
         """Start "anew", "again" with the same rows or "further" with others."""
         self._check(X, y, X_val, y_val)
         device = self._find_device()
@@ -340,7 +342,7 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         from mtbert.distributed import join_processes
 
         with join_processes(self.distributed, device) as processes:
-            fit = Fit(self, processes, start, classes)
+            fit = Fit(self, processes, start, classes, stacking)
             fit.run(X, y, sample_weight, X_val, y_val)
         n_before = 0 if start == "anew" else self.n_epochs_
         self._set_fitted(fit, n_before)

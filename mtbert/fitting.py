@@ -16,12 +16,17 @@ from mtbert.network_plan import NetworkPlan, choose_tokenizers, encoders_by_colu
 from mtbert.parameters import plain_parameters
 from mtbert.runner import Runner
 from mtbert.stacking import Stack, StackingOptions
+from mtbert.stacking.folds import fewest_of_a_class
 from mtbert.stacking.nets import TrainedNet
 from mtbert.table_reader import TableReader
 from mtbert.tabular import TabularEncoder
 from mtbert.targets import Targets, label_weights
 from mtbert.text_fields import TextFields
 from mtgbm.columns import validate_table
+from mtgbm.parameters import choose
+
+#: With stacking="auto", trees beside the net need so many rows of each class.
+FEWEST_OF_A_CLASS = 5
 
 
 class Fit:
@@ -37,6 +42,8 @@ class Fit:
         rows or on others.
     classes : list or None
         As the parameter of the estimator.
+    stacking : {None, "auto", "gbdt"}
+        As the parameter of the estimator. None leaves alone what it has learned of trees.
 
     Attributes
     ----------
@@ -48,10 +55,11 @@ class Fit:
     stack_ : Stack or None
     """
 
-    def __init__(self, estimator, processes, start, classes):
+    def __init__(self, estimator, processes, start, classes, stacking):
         self.estimator = estimator
         self.processes = processes
         self.start = start
+        self.stacking = stacking
         self.targets_ = Targets(classes) if start == "anew" else estimator._targets
 
     def run(self, X, y, sample_weight=None, X_val=None, y_val=None) -> Fit:
@@ -62,17 +70,14 @@ class Fit:
         seed = seed if checkpoint is None else checkpoint.seed
         table = self._label(X, y, sample_weight)
         validation = None if X_val is None else self._label_validation(X_val, y_val)
-        stack = self._new_stack(seed)
-        if validation is None and self._needs_validation(stack):
-            table, validation = table.hold_out(estimator.validation_fraction, seed)
-        if stack is not None:
-            stack.check(table.labels, self._assign_roles(table.X))
+        table, validation, stack = self._part(table, validation, seed)
         net, self.session_ = self._learn(
             table, validation, checkpoint, self.start, seed, estimator.log_dir
         )
         if stack is not None:
             self._fit_stack(stack, table, net, validation)
-        self.reader_, self.stack_ = net.reader, stack
+        self.reader_ = net.reader
+        self.stack_ = stack if self.start == "anew" else estimator.stack_
         self.plan_ = NetworkPlan.of(estimator, net.reader, self.targets_)
         return self
 
@@ -98,6 +103,17 @@ class Fit:
         labels = self.targets_.transform(y_val)
         check_consistent_length(X_val, labels)
         return LabelledTable(X_val, labels)
+
+    def _part(self, table, validation, seed):
+        """Training rows, validation rows or None, and a stack that can learn from them or None."""
+        stack = self._new_stack(table.labels, validation is not None, seed)
+        if validation is None and self._needs_validation(stack):
+            table, validation = table.hold_out(self.estimator.validation_fraction, seed)
+        if stack is not None:
+            if self.stacking == "auto" and not stack.has_enough_rows(table.labels):
+                return table, validation, None  # chance has held out a rare class
+            stack.check(table.labels, self._assign_roles(table.X))
+        return table, validation, stack
 
     # A network ----------------------------------------------------------------------------------
 
@@ -203,11 +219,26 @@ class Fit:
 
     # A stack ------------------------------------------------------------------------------------
 
-    def _new_stack(self, seed):
-        if self.estimator.stacking is None:
+    def _new_stack(self, labels, has_validation, seed):
+        """What is to be learned of trees, or None."""
+        rarest = fewest_of_a_class(labels)
+        if self.stacking is None or (self.stacking == "auto" and not self._may_stack(rarest)):
             return None
+        has_validation |= self.estimator.early_stopping_patience is not None
         options = StackingOptions.read(self.estimator.stacking_options)
-        return Stack(options, self.targets_, seed)
+        return Stack(options.settle(len(labels), rarest, has_validation), self.targets_, seed)
+
+    def _may_stack(self, rarest):
+        """Whether "auto" is "gbdt".
+
+        With warm_start, rows that join net and trees would be those that the net knows from the
+        fit before.
+        """
+        from mtbert.modules.network import ARCHITECTURES
+
+        architecture = choose("architecture", self.estimator.architecture, ARCHITECTURES)
+        is_first = not self.estimator.warm_start
+        return architecture.uses_table and is_first and rarest >= FEWEST_OF_A_CLASS
 
     def _needs_validation(self, stack):
         is_blended_there = stack is not None and stack.options.needs_validation

@@ -120,8 +120,8 @@ def check_log_dir(folder) -> None:
 
 def refuse_to_go_on(estimator, how) -> None:
     """Raise ValueError if trees, which learn from all rows at once, stand on the net."""
-    if estimator.stacking is not None:
+    if estimator.stacking == "gbdt":
         raise ValueError(
-            f"{how} goes on with the net alone, and stacking={estimator.stacking!r} learns from "
-            "all rows at once; set stacking=None, or fit anew with all rows."
+            f"{how} goes on with the net alone, and stacking='gbdt' learns from all rows at once; "
+            "set stacking to None or 'auto', or fit anew with all rows."
         )

@@ -375,7 +375,7 @@ class TestScore:
 
 TINY = ("--only", "words_add", "words_gated", "--seeds", 0, 1, "--threads", 1, "--epochs", 1)
 NET = """architecture="multimodal_cnn", vocab_size=100, max_sen_len=32, learning_rate=0.01"""
-NAMES = ["lightgbm_table", "tfidf_stack", "table_only", "mtbert", "mtbert epochs=2"]
+NAMES = ["lightgbm_table", "tfidf_stack", "table_only", "mtbert", "mtbert_net", "mtbert epochs=2"]
 
 
 def run(*arguments):
@@ -409,7 +409,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text_quality")
     file, rst = folder / "results.jsonl", folder / "table.rst"
     done = run(
-        *("--results", file, *TINY, "--net", NET, "--contenders", *NAMES[:4]),
+        *("--results", file, *TINY, "--net", NET, "--contenders", *NAMES[:5]),
         *("--ours", "epochs=2", "--rst", rst, "--probabilities", folder / "kept"),
     )
     assert done.returncode == 0, done.stderr
@@ -456,7 +456,7 @@ class TestRun:
             ]
             assert f"{np.mean(scores):.4f} +- {np.std(scores, ddof=1):.4f}" in printed
         assert "the better single modality" in printed
-        assert printed.count("is it as good as it should be?") == 2
+        assert printed.count("is it as good as it should be?") == 3
 
     def test_a_cut_run_goes_on(self, measured, tmp_path):
         """One record is lost, and only that is measured again."""
@@ -465,7 +465,7 @@ class TestRun:
         lost = next(r for r in whole if (r["contender"], r["cut"]) == ("mtbert", 1))
         kept = [r for r in whole if r is not lost]
         file.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        done = run("--results", file, *TINY, "--net", NET, "--contenders", *NAMES[:4])
+        done = run("--results", file, *TINY, "--net", NET, "--contenders", *NAMES[:5])
         assert done.returncode == 0, done.stderr
         (new,) = records_of(file)[len(kept) :]
         assert {**new, "seconds": 0} == {**lost, "seconds": 0}
@@ -505,7 +505,7 @@ class TestRun:
 
     def test_list(self):
         listed = run("--list").stdout
-        for name in ("multabench", "toolkit_no_rating", "words_gated", "mtbert_gbdt", "all_text"):
+        for name in ("multabench", "toolkit_no_rating", "words_gated", "mtbert_mean", "all_text"):
             assert name in listed
 
     def test_the_tables_of_the_documentation_are_tables(self, measured):
@@ -584,13 +584,13 @@ class TestReport:
     def test_verdicts_are_of_what_was_measured(self):
         results = text_report.TextResults(
             [
-                record("multabench", "mtbert_gbdt", 0.91, cut=0),
-                record("multabench", "mtbert_gbdt", 0.92, cut=1),
+                record("multabench", "mtbert_mean", 0.91, cut=0),
+                record("multabench", "mtbert_mean", 0.92, cut=1),
                 record("multabench", "text_only", 0.93, cut=1),
-                record("toolkit_no_rating", "mtbert_gbdt", 0.9, f1=0.96),
+                record("toolkit_no_rating", "mtbert_mean", 0.9, f1=0.96),
             ]
         )
-        found = text_report.verdicts(results, "mtbert_gbdt")
+        found = text_report.verdicts(results, "mtbert_mean")
         assert [(v.text, round(v.value, 6), v.least, v.holds) for v in found] == [
             ("multabench: AUC, one class against the others", 0.915, 0.912, True),
             ("toolkit_no_rating: F1 at 0.5", 0.96, 0.951, True),
@@ -604,9 +604,9 @@ class TestReport:
             ),
         ]
 
-    def test_the_default_is_an_architecture(self):
+    def test_the_default_net_is_an_architecture(self):
         results = text_report.TextResults(
-            [record("films", who, 0.5) for who in ("bert", "mtbert", "tfidf")]
+            [record("films", who, 0.5) for who in ("bert", "mtbert", "mtbert_net")]
         )
         header, *lines = text_report.architecture_lines(results)
         assert header == ("architecture", "films, AUC")

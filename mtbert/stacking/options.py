@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,14 +10,17 @@ from mtgbm import MultiTaskLGBMClassifier
 from mtgbm.parameters import check_number, check_parameters, choose, suggest
 
 #: What the parameter `stacking` of the estimator can be, beside None.
-STACKINGS = ("gbdt",)
+STACKINGS = ("auto", "gbdt")
 #: How the scores of the net and of the trees become one: their mean, a weighted sum, or the trees
 #: see both.
 JOINS = ("mean", "blend", "trees")
 #: What trees can see.
 FEATURES = ("net_scores", "net_embedding", "text_scores", "text_topics", "columns")
-#: Parts of the rows if trees see scores of nets, which must then be out of fold.
+#: Parts of the rows where nets score rows that they have not learned from.
 FOLDS_OF_NETS = 3
+#: From so many rows on, a share can be held out for what joins the scores: it costs the net less
+#: than three more nets cost time.
+MANY_ROWS = 4_800
 #: Parameters of the trees unless the user gives others.
 TREES = {
     "n_estimators": 300,
@@ -46,9 +49,11 @@ class StackingOptions:
 
     Attributes
     ----------
-    folds : int, default=0, or 3 if the trees see the net
+    folds : int or None, default=None
         0: one net. Else the parts of the rows: for each, a net learns from the other parts and
-        scores this one; one more net learns from all rows and predicts.
+        scores this one; one more net learns from all rows and predicts. None: 3, or as many as
+        the rarest class has rows, if there are fewer than 4,800 rows and scores to blend, but no
+        validation rows, or if the trees see the net; else 0.
     join : {"mean", "blend", "trees"}, default="blend"
         "mean": the mean of the logits of the net and the trees; nothing is learned, so that without
         folds no row is held out. "blend": their weighted sum, with the weights that serve rows best
@@ -84,7 +89,7 @@ class StackingOptions:
         are kept that serve rows best which the trees have not seen.
     """
 
-    folds: int = 0
+    folds: int | None = None
     join: str = "blend"
     features: tuple[str, ...] = ()
     n_components: int = 16
@@ -104,7 +109,7 @@ class StackingOptions:
             If a key or value is unknown, out of range, or does not go with another.
         """
         given = _check_keys(options)
-        if "folds" in given:
+        if given.get("folds") is not None:
             _check_folds(given["folds"])
         for key in ("n_components", "n_topics"):
             if key in given:
@@ -113,11 +118,29 @@ class StackingOptions:
         given["features"] = _read_features(given.get("features"), given.get("join", cls.join))
         given["text_model"] = _read_text_model(given.get("text_model"))
         given["trees"] = _read_trees(given.get("trees"))
-        if "folds" not in given and _features_of_nets(given["features"]):
-            given["folds"] = FOLDS_OF_NETS
         chosen = cls(**given)
         chosen._check_together()
         return chosen
+
+    def settle(self, n_rows: int, rarest: int, has_validation: bool) -> StackingOptions:
+        """Choose the folds, if they are left to us.
+
+        Parameters
+        ----------
+        n_rows : int
+            For training, and for validation if rows for it are yet to be held out.
+        rarest : int
+            Rows of the rarest class.
+        has_validation : bool
+            Whether there are validation rows anyway.
+        """
+        if self.folds is not None:
+            return self
+        is_blended_there = has_validation or n_rows >= MANY_ROWS
+        is_seen = self.join == "trees" or _features_of_nets(self.features)
+        if not is_seen and (self.join == "mean" or is_blended_there):
+            return replace(self, folds=0)
+        return replace(self, folds=max(2, min(FOLDS_OF_NETS, rarest)))
 
     @property
     def needs_validation(self) -> bool:

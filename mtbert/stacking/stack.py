@@ -30,6 +30,7 @@ class Stack:
     Parameters
     ----------
     options : StackingOptions
+        Settled.
     targets : Targets
     seed : int
 
@@ -61,6 +62,14 @@ class Stack:
         self.targets = targets
         self.seed = seed
 
+    def has_enough_rows(self, labels) -> bool:
+        """Whether `check` finds enough rows of each class."""
+        return fewest_of_a_class(labels) >= self._fewest
+
+    @property
+    def _fewest(self):
+        return max(2, self.options.folds)
+
     def check(self, labels, roles: ColumnRoles) -> None:
         """Raise ValueError if there are too few training rows of a class, or nothing to see.
 
@@ -70,7 +79,7 @@ class Stack:
             -1 where missing.
         roles : ColumnRoles
         """
-        check_enough_rows(labels, self.targets, max(2, self.options.folds))
+        check_enough_rows(labels, self.targets, self._fewest)
         has_columns = bool(roles.numeric or roles.categorical)
         if self.options.features == ("columns",) and not has_columns:
             raise ValueError(

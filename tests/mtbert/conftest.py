@@ -58,6 +58,7 @@ def tiny_model(**parameters):
         "learning_rate": 0.03,
         "encoder_learning_rate": 0.015,
         "precision": "fp32",
+        "stacking": None,
         "random_state": 0,
     } | parameters
     if chosen["architecture"] == "multimodal_cnn":

@@ -8,13 +8,33 @@ from mtbert.stacking.options import TREES
 
 def test_defaults():
     options = StackingOptions.read(None)
-    assert (options.folds, options.join) == (0, "blend")
+    assert (options.folds, options.join) == (None, "blend")
     assert options.features == ("text_scores", "text_topics", "columns")
     assert options.trees == TREES
     by_trees = StackingOptions.read({"join": "trees"})
     assert by_trees.features == ("net_scores", "text_scores", "text_topics", "columns")
-    assert by_trees.folds == 3
-    assert StackingOptions.read({"features": ["net_embedding", "columns"]}).folds == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "n_rows", "rarest", "has_validation", "folds"),
+    [
+        ({}, 4799, 300, False, 3),
+        ({}, 4800, 300, False, 0),
+        ({}, 4799, 2, False, 2),
+        ({}, 4799, 1, False, 2),  # which is then refused
+        ({}, 100, 30, True, 0),
+        ({"join": "mean"}, 100, 30, False, 0),
+        ({"join": "mean", "features": ["net_embedding"]}, 9000, 30, True, 3),
+        ({"join": "trees"}, 9000, 30, True, 3),
+        ({"join": "trees", "features": ["columns"]}, 9000, 2, True, 2),
+        ({"folds": 0}, 100, 30, False, 0),
+        ({"folds": 7, "join": "mean"}, 9000, 5, True, 7),
+    ],
+)
+def test_folds_are_chosen_for_the_rows(given, n_rows, rarest, has_validation, folds):
+    settled = StackingOptions.read(given).settle(n_rows, rarest, has_validation)
+    assert settled.folds == folds
+    assert settled.needs_validation == (folds == 0 and given.get("join") != "mean")
 
 
 def test_given_options_replace_single_defaults():

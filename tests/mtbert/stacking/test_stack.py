@@ -290,8 +290,80 @@ def test_bad_parameters(make_model, make_reviews, parameters, error, message):
 @pytest.mark.usefixtures("no_training")
 def test_partial_fit_is_refused(make_stacked, make_reviews):
     X, y = make_reviews(48)
-    with pytest.raises(ValueError, match=r"partial_fit goes on.*stacking=None, or fit anew"):
+    with pytest.raises(ValueError, match=r"partial_fit goes on.* to None or 'auto', or fit anew"):
         make_stacked().partial_fit(X, y)
+
+
+# "auto" -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_auto(make_model):
+    def make(**parameters):
+        options = {"trees": FEW_TREES}
+        return make_model(
+            **{"stacking": "auto", "stacking_options": options, "epochs": 2} | parameters
+        )
+
+    return make
+
+
+def test_auto_is_the_default_and_trees_in_three_folds(make_auto, make_reviews):
+    assert MultimodalTextTabularClassifier().stacking == "auto"
+    X, y = make_reviews(90)
+    model, stacked = make_auto().fit(X, y), make_auto(stacking="gbdt").fit(X, y)
+    assert model.stack_.options.folds == 3
+    assert_array_equal(model.predict_proba(X), stacked.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"architecture": "lstm"}, {"architecture": "bert"}, {"warm_start": True}]
+)
+def test_auto_is_the_net_alone(make_auto, make_reviews, parameters):
+    X, y = make_reviews(60)
+    assert make_auto(epochs=1, **parameters).fit(X, y).stack_ is None
+
+
+@pytest.mark.parametrize(("rarest", "is_stacked"), [(4, False), (5, True)])
+def test_auto_needs_five_rows_of_each_class(make_auto, make_reviews, rarest, is_stacked):
+    X, _ = make_reviews(60)
+    y = np.arange(60) < rarest
+    model = make_auto(epochs=1).fit(X, y)
+    assert (model.stack_ is not None) == is_stacked
+
+
+def test_a_rare_class_that_was_held_out(make_auto, make_reviews, monkeypatch):
+    """Trees that lack it cannot learn; the net can."""
+    monkeypatch.setattr("mtbert.stacking.options.MANY_ROWS", 60)
+    X, _ = make_reviews(60)
+    rare = pd.DataFrame({"even": np.arange(60) % 2, "rare": np.arange(60) < 5}, dtype=float)
+    fit = make_auto(epochs=1, validation_fraction=0.9)
+    assert fit.fit(X, rare).stack_ is None
+    with pytest.raises(ValueError, match="has only"):
+        fit.set_params(stacking="gbdt").fit(X, rare)
+
+
+def test_auto_begins_with_the_net_in_partial_fit(make_auto, make_reviews):
+    X, y = make_reviews(60)
+    model = make_auto(epochs=1).partial_fit(X, y)
+    assert model.stack_ is None
+    assert model.fit(X, y).stack_ is not None
+
+
+def test_partial_fit_goes_on_with_the_net_and_leaves_the_trees(make_auto, make_reviews):
+    X, y = make_reviews(60)
+    X_new, y_new = make_reviews(60, seed=1)
+    model, alone = make_auto().fit(X, y), make_auto(stacking=None).fit(X, y)
+    stack, before = model.stack_, model.predict_proba(X_new)
+    model.partial_fit(X_new, y_new)
+    alone.partial_fit(X_new, y_new)
+    assert model.stack_ is stack
+    assert np.abs(model.predict_proba(X_new) - before).max() > 1e-3
+    for name, weights in alone.network_.state_dict().items():
+        assert_array_equal(model.network_.state_dict()[name], weights)
+
+
+# What is refused --------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_training")
