@@ -2,7 +2,7 @@
 
     python -m benchmarks.text_onnx --rows 800 --epochs 2 --json out.json
 
-The default architecture, with the default encoder, learns from some reviews whether a customer
+The default architecture, with the default encoder, without trees unless --stacking is gbdt, learns from some reviews whether a customer
 recommends the piece (without the rating, which tells it). 1,000 other reviews are scored by
 `predict_proba`, and by OnnxScorer with a file of 32-bit floats and one of 8-bit integers.
 
@@ -52,6 +52,7 @@ def parse_arguments(argv):
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--turns", type=int, default=300, help="rows that are timed one by one")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stacking", choices=["gbdt"], help="trees beside the network")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
     return parser.parse_args(argv)
 
@@ -69,6 +70,7 @@ def fit(arguments):
         text_columns=["Title", "Review Text"],
         epochs=arguments.epochs,
         random_state=0,
+        stacking=arguments.stacking,
         device="cpu",
         verbose=1,
     )

@@ -102,6 +102,7 @@ def train_mtbert(case):
         precision=case.precision,
         epochs=1,
         random_state=case.seed,
+        stacking=None,
     )
     with timed_epoch() as clock:
         model.fit(case.X, case.y)

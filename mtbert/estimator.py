@@ -118,7 +118,8 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
     checkpoint_path : str or path-like, default=None
         A file in which `fit` keeps its state, and from which it goes on, to the same network as
         without an interruption, if the file is there and of the same data and parameters. Each fit
-        needs a file of its own; `partial_fit` of a fitted model writes none.
+        needs a file of its own; `partial_fit` of a fitted model writes none. Further nets of a
+        stack have files beside it, whose names end in .net1, .net2, ...
     checkpoint_interval : int, default=100
         Write it after every so many steps of the optimizer, and after every epoch.
     log_dir : str or path-like, default=None

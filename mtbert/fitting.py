@@ -226,7 +226,7 @@ class Fit:
             return None
         has_validation |= self.estimator.early_stopping_patience is not None
         options = StackingOptions.read(self.estimator.stacking_options)
-        return Stack(options.settle(len(labels), rarest, has_validation), self.targets_, seed)
+        return Stack(options.settle(len(labels), has_validation), self.targets_, seed)
 
     def _may_stack(self, rarest):
         """Whether "auto" is "gbdt".
@@ -256,7 +256,7 @@ class Fit:
             if self.estimator.verbose > 0 and self.processes.is_writer:
                 print(text, file=sys.stderr)
 
-        stack.fit(table, net, train, validation, say)
+        stack.fit(table, net, train, validation, self.estimator.validation_fraction, say)
 
 
 def _train(session, runner, rows, validation):

@@ -44,10 +44,14 @@ class LabelledTable:
 
     def hold_out(self, fraction, seed) -> tuple[LabelledTable, LabelledTable]:
         """Split at random, stratified by the first task: training and validation rows."""
-        numbers = np.arange(len(self.labels))
-        parts = hold_out(LabelledRows(numbers, self.labels), fraction, 0, seed)
-        training, held_out = (self.take(part.matrix) for part in parts)
+        training, held_out = map(self.take, self.deal(fraction, seed))
         return training, held_out
+
+    def deal(self, fraction, seed) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the rows that `hold_out` leaves, and of those that it holds out."""
+        numbers = np.arange(len(self.labels))
+        left, held = hold_out(LabelledRows(numbers, self.labels), fraction, 0, seed)
+        return left.matrix, held.matrix
 
     def attach_to(self, rows: Rows) -> Rows:
         """The same rows, read, with these labels and weights."""

@@ -56,6 +56,7 @@ def train(options, epochs, checkpoint, result):
             "max_sen_len": 16,
             "random_state": 1,
             "device": "cpu",
+            "stacking": None,  # whose other nets have checkpoints of their own
             "checkpoint_path": checkpoint,
             "checkpoint_interval": 1,
         }

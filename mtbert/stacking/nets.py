@@ -87,6 +87,29 @@ class CrossFittedNets:
         return self.axes.lay(other_net.run(rows, embed=True), shared, shared_here)
 
 
+def score_share(table: LabelledTable, share, seed, train) -> tuple[np.ndarray, np.ndarray]:
+    """Train a net without a share of the rows, and let it score them.
+
+    Parameters
+    ----------
+    table : LabelledTable
+    share : float
+    seed : int
+        The share is the same for the same seed.
+    train : callable
+        As :class:`CrossFittedNets` takes it.
+
+    Returns
+    -------
+    held : ndarray of int of shape (n_held,)
+        The rows.
+    scores : ndarray of float32 of shape (n_held, n_outputs)
+    """
+    others, held = table.deal(share, seed)
+    net = train(table.take(others), 0)
+    return held, net.run(net.reader.transform(table.take(held).X))
+
+
 def _in_table_order(parts):
     """One array of all rows from (positions, rows) of each fold."""
     positions = np.concatenate([held for held, _ in parts])

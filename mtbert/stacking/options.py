@@ -16,10 +16,10 @@ STACKINGS = ("auto", "gbdt")
 JOINS = ("mean", "blend", "trees")
 #: What trees can see.
 FEATURES = ("net_scores", "net_embedding", "text_scores", "text_topics", "columns")
-#: Parts of the rows where nets score rows that they have not learned from.
+#: Parts of the rows if trees see scores of nets, which must then be out of fold.
 FOLDS_OF_NETS = 3
-#: From so many rows on, a share can be held out for what joins the scores: it costs the net less
-#: than three more nets cost time.
+#: From so many rows on, a share is held out for what joins the scores; of fewer, it costs the net
+#: more than a second one costs time.
 MANY_ROWS = 4_800
 #: Parameters of the trees unless the user gives others.
 TREES = {
@@ -50,16 +50,17 @@ class StackingOptions:
     Attributes
     ----------
     folds : int or None, default=None
-        0: one net. Else the parts of the rows: for each, a net learns from the other parts and
-        scores this one; one more net learns from all rows and predicts. None: 3, or as many as
-        the rarest class has rows, if there are fewer than 4,800 rows and scores to blend, but no
-        validation rows, or if the trees see the net; else 0.
+        How many further nets score rows that they have not learned from, while the net that
+        predicts learns from all. 0: none. 1: one, which does not see a share of the rows,
+        `validation_fraction`. 2 or more: as many as the rows have parts, each of which is scored by
+        a net that learned from the others. None: 3 if the trees see the net; 1 if scores are
+        blended, `fit` has no validation rows, and fewer than 4,800 to learn from; else 0.
     join : {"mean", "blend", "trees"}, default="blend"
         "mean": the mean of the logits of the net and the trees; nothing is learned, so that without
         folds no row is held out. "blend": their weighted sum, with the weights that serve rows best
-        which neither has learned from: those of all folds or, without folds, the validation rows,
-        which are held out if `fit` gets none. "trees": the trees see the scores of the net and have
-        the last word.
+        which neither has learned from: those that further nets have scored or, without folds, the
+        validation rows, which are held out if `fit` gets none. "trees": the trees see the scores of
+        the net and have the last word.
     features : list of str, default=None
         What the trees see:
 
@@ -110,7 +111,7 @@ class StackingOptions:
         """
         given = _check_keys(options)
         if given.get("folds") is not None:
-            _check_folds(given["folds"])
+            check_number("stacking_options['folds']", given["folds"], Integral, 0, None)
         for key in ("n_components", "n_topics"):
             if key in given:
                 check_number(f"stacking_options[{key!r}]", given[key], Integral, 1, None)
@@ -122,25 +123,22 @@ class StackingOptions:
         chosen._check_together()
         return chosen
 
-    def settle(self, n_rows: int, rarest: int, has_validation: bool) -> StackingOptions:
+    def settle(self, n_rows: int, has_validation: bool) -> StackingOptions:
         """Choose the folds, if they are left to us.
 
         Parameters
         ----------
         n_rows : int
             For training, and for validation if rows for it are yet to be held out.
-        rarest : int
-            Rows of the rarest class.
         has_validation : bool
             Whether there are validation rows anyway.
         """
         if self.folds is not None:
             return self
-        is_blended_there = has_validation or n_rows >= MANY_ROWS
-        is_seen = self.join == "trees" or _features_of_nets(self.features)
-        if not is_seen and (self.join == "mean" or is_blended_there):
-            return replace(self, folds=0)
-        return replace(self, folds=max(2, min(FOLDS_OF_NETS, rarest)))
+        if self.join == "trees" or _features_of_nets(self.features):
+            return replace(self, folds=FOLDS_OF_NETS)
+        needs_rows = self.join == "blend" and not has_validation
+        return replace(self, folds=int(needs_rows and n_rows < MANY_ROWS))
 
     @property
     def needs_validation(self) -> bool:
@@ -149,12 +147,13 @@ class StackingOptions:
 
     def _check_together(self):
         wanted = _features_of_nets(self.features)
-        if self.folds == 0 and self.join == "trees":
+        scores_all = self.folds is None or self.folds > 1
+        if self.join == "trees" and not scores_all:
             raise ValueError(
-                "join='trees' needs scores of the net for all rows, and folds=0 gives them for the "
-                "validation rows alone; set folds to 2 or more, or join='blend' or 'mean'."
+                f"join='trees' needs scores of the net for all rows, and folds={self.folds} gives "
+                "them for few; set folds to 2 or more, or join='blend' or 'mean'."
             )
-        if self.folds == 0 and wanted:
+        if wanted and not scores_all:
             raise ValueError(
                 f"the feature {wanted[0]!r} is learned out of fold; set folds to 2 or more, or "
                 "leave it out."
@@ -171,15 +170,6 @@ def _check_keys(options):
         if key not in names:
             raise ValueError(f"stacking_options has the key {key!r}; {suggest(key, names)}")
     return dict(options)
-
-
-def _check_folds(folds):
-    check_number("stacking_options['folds']", folds, Integral, 0, None)
-    if folds == 1:
-        raise ValueError(
-            "stacking_options['folds'] must be 0 or at least 2, got 1: a net that scores the only "
-            "part would have no rows to learn from."
-        )
 
 
 def _read_features(features, join):

@@ -10,7 +10,7 @@ from mtbert.labelled_table import LabelledTable
 from mtbert.stacking.blend import ScoreBlend, mean_logloss
 from mtbert.stacking.embedding import EmbeddingAxes
 from mtbert.stacking.folds import check_enough_rows, deal_folds, fewest_of_a_class
-from mtbert.stacking.nets import CrossFittedNets, TrainedNet
+from mtbert.stacking.nets import CrossFittedNets, TrainedNet, score_share
 from mtbert.stacking.options import StackingOptions
 from mtbert.stacking.terms import TermFrequencies
 from mtbert.stacking.text_scores import TextScores
@@ -117,7 +117,7 @@ class Stack:
         is_mean = self.options.join == "mean"
         return blend.take_mean(len(SOURCES), self.targets.n_outputs_) if is_mean else blend
 
-    def fit(self, table: LabelledTable, net: TrainedNet, train, validation, say) -> Stack:
+    def fit(self, table: LabelledTable, net: TrainedNet, train, validation, share, say) -> Stack:
         """Learn from the rows that the net has learned from.
 
         Parameters
@@ -128,6 +128,8 @@ class Stack:
             ``train(table, number)`` returns another TrainedNet, the same for the same arguments.
         validation : LabelledTable or None
             Rows that the net has not learned from.
+        share : float
+            Of the rows, which a single further net does not see.
         say : callable
             Gets a line of text at each stage.
         """
@@ -142,6 +144,10 @@ class Stack:
         )
         if nets is not None:
             self._join(nets.scores_, seen_by_none, table)
+        elif self.options.folds == 1:
+            say("stacking: a net for the scores of rows it does not see")
+            held, scores = score_share(table, share, self.seed, train)
+            self._join(scores, seen_by_none[held], table.take(held))
         elif validation is not None:
             rows = net.reader.transform(validation.X)
             scores = self.trees_.transform(self._features(validation.X, rows))
@@ -149,10 +155,13 @@ class Stack:
         return self
 
     def _n_folds(self, labels):
-        return self.options.folds or min(TREE_FOLDS, fewest_of_a_class(labels))
+        """Of the trees, and of the nets if all rows are scored by further ones."""
+        if self.options.folds > 1:
+            return self.options.folds
+        return min(TREE_FOLDS, fewest_of_a_class(labels))
 
     def _cross_fit_nets(self, table, fold_of, net, train, say):
-        if self.options.folds == 0:
+        if self.options.folds < 2:
             return None
         if self.axes_ is not None:
             self.axes_.fit(net.run(net.rows, embed=True))

@@ -16,23 +16,22 @@ def test_defaults():
 
 
 @pytest.mark.parametrize(
-    ("given", "n_rows", "rarest", "has_validation", "folds"),
+    ("given", "n_rows", "has_validation", "folds"),
     [
-        ({}, 4799, 300, False, 3),
-        ({}, 4800, 300, False, 0),
-        ({}, 4799, 2, False, 2),
-        ({}, 4799, 1, False, 2),  # which is then refused
-        ({}, 100, 30, True, 0),
-        ({"join": "mean"}, 100, 30, False, 0),
-        ({"join": "mean", "features": ["net_embedding"]}, 9000, 30, True, 3),
-        ({"join": "trees"}, 9000, 30, True, 3),
-        ({"join": "trees", "features": ["columns"]}, 9000, 2, True, 2),
-        ({"folds": 0}, 100, 30, False, 0),
-        ({"folds": 7, "join": "mean"}, 9000, 5, True, 7),
+        ({}, 4799, False, 1),
+        ({}, 4800, False, 0),
+        ({}, 100, True, 0),
+        ({"join": "mean"}, 100, False, 0),
+        ({"join": "mean", "features": ["net_embedding"]}, 9000, True, 3),
+        ({"join": "trees"}, 9000, True, 3),
+        ({"join": "trees", "features": ["columns"]}, 9000, True, 3),
+        ({"folds": 0}, 100, False, 0),
+        ({"folds": 1}, 9000, True, 1),
+        ({"folds": 7, "join": "mean"}, 9000, True, 7),
     ],
 )
-def test_folds_are_chosen_for_the_rows(given, n_rows, rarest, has_validation, folds):
-    settled = StackingOptions.read(given).settle(n_rows, rarest, has_validation)
+def test_folds_are_chosen_for_the_rows(given, n_rows, has_validation, folds):
+    settled = StackingOptions.read(given).settle(n_rows, has_validation)
     assert settled.folds == folds
     assert settled.needs_validation == (folds == 0 and given.get("join") != "mean")
 
@@ -56,7 +55,6 @@ def test_given_options_replace_single_defaults():
     [
         (["folds"], TypeError, "stacking_options must be a dict or None"),
         ({"fold": 3}, ValueError, "did you mean 'folds'"),
-        ({"folds": 1}, ValueError, "0 or at least 2, got 1"),
         ({"folds": -2}, ValueError, r"\['folds'\] must be at least 0"),
         ({"folds": 2.0}, TypeError, r"\['folds'\] must be an integer"),
         ({"join": "blnd"}, ValueError, "did you mean 'blend'"),
@@ -70,7 +68,9 @@ def test_given_options_replace_single_defaults():
             ValueError,
             "set folds to 2 or more, or join=",
         ),
+        ({"folds": 1, "join": "trees"}, ValueError, "folds=1 gives them for few; set folds"),
         ({"folds": 0, "features": ["net_embedding"]}, ValueError, "is learned out of fold"),
+        ({"folds": 1, "features": ["net_scores"]}, ValueError, "'net_scores' is learned out of"),
         ({"trees": 5}, TypeError, r"stacking_options\['trees'\] must be a dict"),
         ({"trees": {"num_leafs": 5}}, ValueError, "did you mean 'num_leaves'"),
         ({"trees": {"num_leaves": 1}}, ValueError, "num_leaves must be at least 2"),

@@ -16,6 +16,7 @@ from skorch.callbacks import Callback
 from mtbert import MultimodalTextTabularClassifier
 from mtbert.fitting import Fit
 from mtbert.net import TrainingNet
+from mtbert.stacking import Stack
 from mtbert.stacking.nets import CrossFittedNets
 
 FEW_TREES = {"n_estimators": 15, "learning_rate": 0.2, "n_jobs": 1, "min_child_samples": 5}
@@ -23,6 +24,7 @@ WAYS = {
     "blend": {"folds": 2},
     "trees": {"folds": 2, "join": "trees"},
     "held out": {"folds": 0},
+    "second net": {"folds": 1},
     "mean": {"join": "mean"},
     "all features": {
         "folds": 2,
@@ -61,7 +63,7 @@ def test_every_way_learns_and_survives_files(make_stacked, make_reviews, tmp_pat
         assert copied.stack_.losses_ == model.stack_.losses_
 
 
-@pytest.mark.parametrize("way", ["blend", "trees", "held out", "mean"])
+@pytest.mark.parametrize("way", ["blend", "trees", "held out", "second net", "mean"])
 def test_several_tasks_with_missing_labels(make_stacked, make_reviews, tmp_path, way):
     X, y = make_reviews(120)
     Y = pd.DataFrame({"good": y, "bad": np.where(np.arange(120) % 3, 1.0 - y, np.nan)})
@@ -125,7 +127,35 @@ def test_rows_are_dealt_once_and_nets_differ(make_stacked, make_reviews, monkeyp
     assert len(first) == 30
 
 
-@pytest.mark.parametrize("way", ["blend", "trees", "held out"])
+def test_a_second_net_does_not_see_a_share(make_stacked, make_model, make_reviews, monkeypatch):
+    X, y = make_reviews(60)
+    X["number"] = np.arange(60)
+    learned, joined = [], []
+    read, join = Fit._read_training, Stack._join
+
+    def spy(self, table, start, seed):
+        learned.append(set(table.X["number"]))
+        return read(self, table, start, seed)
+
+    def spy_too(self, net_scores, tree_scores, table):
+        joined.append(set(table.X["number"]))
+        assert len(net_scores) == len(tree_scores) == len(table.labels)
+        join(self, net_scores, tree_scores, table)
+
+    monkeypatch.setattr(Fit, "_read_training", spy)
+    monkeypatch.setattr(Stack, "_join", spy_too)
+    model = make_stacked("second net", validation_fraction=0.2).fit(X, y)
+    everything, others = learned
+    assert everything == set(range(60))
+    assert len(others) == 48
+    assert joined == [everything - others]
+    # The net that predicts is the one of all rows.
+    alone = make_model(epochs=2).fit(X, y).network_.state_dict()
+    for name, tensor in model.network_.state_dict().items():
+        assert torch.equal(tensor, alone[name])
+
+
+@pytest.mark.parametrize("way", ["blend", "trees", "held out", "second net"])
 def test_noise_has_no_skill(make_stacked, make_reviews, way):
     """Categories of one row and words of one row give away every label that was learned from."""
     X, _ = make_reviews(200)
@@ -308,11 +338,11 @@ def make_auto(make_model):
     return make
 
 
-def test_auto_is_the_default_and_trees_in_three_folds(make_auto, make_reviews):
+def test_auto_is_the_default_and_trains_a_second_net(make_auto, make_reviews):
     assert MultimodalTextTabularClassifier().stacking == "auto"
     X, y = make_reviews(90)
     model, stacked = make_auto().fit(X, y), make_auto(stacking="gbdt").fit(X, y)
-    assert model.stack_.options.folds == 3
+    assert model.stack_.options.folds == 1
     assert_array_equal(model.predict_proba(X), stacked.predict_proba(X))
 
 
