@@ -2,9 +2,10 @@
 
     python -m benchmarks.text_onnx --rows 800 --epochs 2 --json out.json
 
-The default architecture, with the default encoder, without trees unless --stacking is gbdt, learns from some reviews whether a customer
-recommends the piece (without the rating, which tells it). 1,000 other reviews are scored by
-`predict_proba`, and by OnnxScorer with a file of 32-bit floats and one of 8-bit integers.
+The default architecture, with the default encoder, learns from some reviews whether a customer
+recommends the piece (without the rating, which tells it); --stacking gbdt adds trees. 1,000 other
+reviews are scored by `predict_proba`, and by OnnxScorer with a file of 32-bit floats and one of
+8-bit integers.
 
 Latency is that of one row, by turns, each with the same threads: of the network alone, from token
 ids and columns that are ready, and of the whole call, from a table or dict to probabilities. Ratios
