@@ -8,13 +8,16 @@ from scipy.special import expit, log_softmax, softmax
 
 from mtgbm.labels import MISSING
 
+#: Of 200 rows, a tenth of a small table, 30 gave the smallest log loss of 1, 10, 30 and 100.
+PULL = 30.0
+
 
 class ScoreBlend:
     """Logits of several sources become one: ``sum of factor * logits + bias``.
 
     A factor for each source and task, not negative, and a bias for each output minimise the log
-    loss. They are drawn, with the force of one row, to the plain mean: so few or easily separated
-    rows cannot make them large.
+    loss. They are drawn, with the force of `PULL` rows, to the plain mean: so few or easily
+    separated rows cannot make them large.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ class ScoreBlend:
             slope = _residuals(joined, labels, weights, self.is_multiclass)
             gradient = np.concatenate([np.tensordot(sources, slope, axes=2), slope.sum(axis=0)])
             pull = point - start
-            return loss + pull @ pull / 2, gradient + pull
+            return loss + PULL * pull @ pull / 2, gradient + PULL * pull
 
         bounds = [(0, None)] * n_sources + [(None, None)] * n_outputs
         found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)

@@ -28,7 +28,7 @@ def class_rows(n=600, seed=0):
 
 def test_logistic_regression_finds_the_same():
     sources, labels = binary_rows()
-    blend = ScoreBlend(is_multiclass=False).fit(sources, labels, np.ones(labels.shape))
+    blend = ScoreBlend(is_multiclass=False).fit(sources, labels, np.full(labels.shape, 100.0))
     oracle = LogisticRegression(C=np.inf).fit(sources[:, :, 0].T, labels[:, 0])
     assert_allclose(blend.factors_[:, 0], oracle.coef_[0], atol=0.01)
     assert_allclose(blend.bias_, oracle.intercept_, atol=0.01)
@@ -39,7 +39,7 @@ def test_logistic_regression_finds_the_same():
 def test_no_other_weights_near_by_are_better(rows):
     sources, labels = rows()
     multiclass = sources.shape[2] > 1
-    blend = ScoreBlend(multiclass).fit(sources, labels, np.ones(labels.shape))
+    blend = ScoreBlend(multiclass).fit(sources, labels, np.full(labels.shape, 100.0))
     best = mean_logloss(blend(sources), labels, np.ones(labels.shape), multiclass)
     for factor in blend.factors_:
         assert (factor == factor[0]).all()  # of all classes the same

@@ -203,7 +203,7 @@ def test_weights(make_stacked, make_reviews):
     assert_array_equal(weightless.predict_proba(X), absent.predict_proba(X))
     noise = np.random.default_rng(0).permutation(y)
     heavy = make_stacked(class_weight={0: 1, 1: 50}).fit(X, noise)
-    assert heavy.predict(X).mean() > 0.75
+    assert heavy.predict(X).mean() > 0.7
 
 
 def test_validation_rows(make_stacked, make_reviews):
@@ -211,8 +211,8 @@ def test_validation_rows(make_stacked, make_reviews):
     X_val, y_val = make_reviews(30, seed=1)
     given = make_stacked("held out").fit(X, y, X_val=X_val, y_val=y_val)
     turned = make_stacked("held out").fit(X, y, X_val=X_val, y_val=1 - y_val)
-    assert given.stack_.blend_.factors_.sum() > 0.5
-    assert turned.stack_.blend_.factors_.sum() < 0.05
+    assert given.stack_.blend_.factors_.sum() > 0.9
+    assert turned.stack_.blend_.factors_.sum() < 0.4  # they are drawn to 1
     held = make_stacked("held out", early_stopping_patience=1).fit(X, y)
     assert "valid_logloss" in held.history_[0]
     stopped = make_stacked(early_stopping_patience=1).fit(X, y)
