@@ -221,14 +221,13 @@ class Fit:
 
     def _new_stack(self, labels, has_validation, seed):
         """What is to be learned of trees, or None."""
-        rarest = fewest_of_a_class(labels)
-        if self.stacking is None or (self.stacking == "auto" and not self._may_stack(rarest)):
+        if self.stacking is None or (self.stacking == "auto" and not self._may_stack(labels)):
             return None
         has_validation |= self.estimator.early_stopping_patience is not None
         options = StackingOptions.read(self.estimator.stacking_options)
         return Stack(options.settle(len(labels), has_validation), self.targets_, seed)
 
-    def _may_stack(self, rarest):
+    def _may_stack(self, labels):
         """Whether "auto" is "gbdt".
 
         With warm_start, rows that join net and trees would be those that the net knows from the
@@ -237,8 +236,9 @@ class Fit:
         from mtbert.modules.network import ARCHITECTURES
 
         architecture = choose("architecture", self.estimator.architecture, ARCHITECTURES)
-        is_first = not self.estimator.warm_start
-        return architecture.uses_table and is_first and rarest >= FEWEST_OF_A_CLASS
+        if self.estimator.warm_start or not architecture.uses_table:
+            return False
+        return fewest_of_a_class(labels) >= FEWEST_OF_A_CLASS
 
     def _needs_validation(self, stack):
         is_blended_there = stack is not None and stack.options.needs_validation
