@@ -51,10 +51,11 @@ class StackingOptions:
     ----------
     folds : int or None, default=None
         How many further nets score rows that they have not learned from, while the net that
-        predicts learns from all. 0: none. 1: one, which does not see a share of the rows,
-        `validation_fraction`. 2 or more: as many as the rows have parts, each of which is scored by
-        a net that learned from the others. None: 3 if the trees see the net; 1 if scores are
-        blended, `fit` has no validation rows, and fewer than 4,800 to learn from; else 0.
+        predicts learns from all. 0: none, so it learns from all but the validation rows. 1: one,
+        which does not see a share of the rows, `validation_fraction`. 2 or more: as many as the
+        rows have parts, each of which is scored by a net that learned from the others. None: 3 if
+        the trees see the net; 1 if scores are blended, `fit` has no validation rows, and fewer than
+        4,800 to learn from; else 0.
     join : {"mean", "blend", "trees"}, default="blend"
         "mean": the mean of the logits of the net and the trees; nothing is learned, so that without
         folds no row is held out. "blend": their weighted sum, with the weights that serve rows best

@@ -354,6 +354,18 @@ def test_auto_is_the_net_alone(make_auto, make_reviews, parameters):
     assert make_auto(epochs=1, **parameters).fit(X, y).stack_ is None
 
 
+@pytest.mark.parametrize("how", ["given", "held out"])
+def test_auto_takes_validation_rows_if_there_are_some(make_auto, make_reviews, how):
+    X, y = make_reviews(60)
+    X_val, y_val = make_reviews(30, seed=1)
+    if how == "given":
+        model = make_auto(epochs=1).fit(X, y, X_val=X_val, y_val=y_val)
+    else:
+        model = make_auto(epochs=1, early_stopping_patience=1).fit(X, y)
+    assert model.stack_.options.folds == 0
+    assert sorted(model.stack_.losses_) == ["blend", "net", "trees"]
+
+
 @pytest.mark.parametrize(("rarest", "is_stacked"), [(4, False), (5, True)])
 def test_auto_needs_five_rows_of_each_class(make_auto, make_reviews, rarest, is_stacked):
     X, _ = make_reviews(60)
