@@ -204,8 +204,17 @@ def count_positions(config) -> int:
     ----------
     config : PretrainedConfig
     """
-    before = config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
-    return config.max_position_embeddings - before
+    return config.max_position_embeddings - first_position(config)
+
+
+def first_position(config) -> int:
+    """Return the number of a text's first token.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+    """
+    return config.pad_token_id + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
 
 
 def check_length(length: int, n_positions: int) -> None:

@@ -7,14 +7,21 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mtbert.modules.dropout import replace_dropout
 from mtbert.modules.layers import draw_anew, find_layers
 from mtbert.modules.lora import Lora
 from mtbert.modules.self_attention import register_attention, use_attention
-from mtbert.modules.table_context import TableContext, add_context
+from mtbert.modules.table_context import TableContext
 from mtbert.modules.text_encoder import TextEncoder
-from mtbert.pretrained import check_length, count_positions, describe_config, load_encoder
+from mtbert.pretrained import (
+    check_length,
+    count_positions,
+    describe_config,
+    first_position,
+    load_encoder,
+)
 from mtgbm.parameters import check_number
 
 
@@ -33,8 +40,8 @@ class BertText(TextEncoder):
         The share of tokens that are left out at random in training, unless all is frozen; see
         :class:`mtbert.modules.token_dropout.TokenDropout`.
     table_context : bool, default=True
-        Whether the first token of a chunk is told what the table says, unless layers are frozen;
-        see :class:`mtbert.modules.table_context.TableContext`.
+        Whether words attend to the columns, too, unless layers are frozen; see
+        :class:`mtbert.modules.table_context.TableContext`.
     frozen_layers : int or "all", default=0
         How many layers, from the lowest, are not trained; with the first go the embeddings. "all"
         means the whole model. What is drawn anew is trained in any case.
@@ -143,16 +150,16 @@ class BertText(TextEncoder):
         """The embedding of words, without that of positions."""
         return self.model.get_input_embeddings()
 
-    def read_table(self, table_dim) -> None:
+    def read_table(self, tabular) -> None:
         """Make ready to be told what the table says, unless the options say otherwise.
 
         Parameters
         ----------
-        table_dim : int
-            Width of the table's vector.
+        tabular : TabularEncoder
         """
         if self.reads_table:
-            self.table_context = TableContext(table_dim, self.token_embedding.embedding_dim)
+            word_dim = self.token_embedding.embedding_dim
+            self.table_context = TableContext(tabular.n_columns, tabular.token_dim, word_dim)
 
     def train(self, mode: bool = True):
         """Set the training mode, though what is frozen keeps its dropout off.
@@ -175,8 +182,8 @@ class BertText(TextEncoder):
         ----------
         ids : tensor of shape (n_chunks, length), dtype int64
         mask : tensor of shape (n_chunks, length), dtype bool
-        context : tensor of shape (n_chunks, token_dim) or None, default=None
-            Added to the embedding of each chunk's first token.
+        context : tensor of shape (n_chunks, n_context, token_dim) or None, default=None
+            Further tokens, which those of the chunk attend to.
 
         Returns
         -------
@@ -189,10 +196,24 @@ class BertText(TextEncoder):
         """
         if not torch.compiler.is_exporting():
             check_length(ids.shape[1], count_positions(self.model.config))
-        tokens = {"input_ids": ids}
-        if context is not None:
-            tokens = {"inputs_embeds": add_context(self.token_embedding(ids), context)}
-        return self.model(**tokens, attention_mask=mask.long()).last_hidden_state
+        if context is None:
+            return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        embedded = torch.cat([self.token_embedding(ids), context], dim=1)
+        attended = F.pad(mask, (0, context.shape[1]), value=True).long()
+        positions = self._number(ids.shape[1], context.shape[1], ids.device)
+        hidden = self.model(
+            inputs_embeds=embedded, attention_mask=attended, position_ids=positions
+        ).last_hidden_state
+        return hidden[:, : ids.shape[1]]
+
+    def _number(self, n_words, n_context, device):
+        """Positions, (1, n_words + n_context), as if the context stood behind the first word."""
+        of_words = torch.arange(n_words, device=device)
+        of_words = torch.where(of_words > 0, of_words + n_context, of_words)
+        of_context = torch.arange(1, 1 + n_context, device=device)
+        last = count_positions(self.model.config) - 1
+        counted = torch.cat([of_words, of_context]).clamp(max=last)
+        return counted.unsqueeze(0) + first_position(self.model.config)
 
     def pool_tokens(self, tokens, mask) -> torch.Tensor:
         """Return a vector for each chunk.

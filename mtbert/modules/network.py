@@ -250,7 +250,7 @@ def build_network(
     if chosen.uses_table and (n_numeric or len(cardinalities)):
         tabular = TabularEncoder(n_numeric, cardinalities, **options_of["tabular"])
         for text_encoder in text_encoders:
-            text_encoder.read_table(tabular.output_dim)
+            text_encoder.read_table(tabular)
     per_field = text_encoders * (len(text_fields) if shared_encoder else 1)
     fusion = chosen.fusion.for_encoders(
         per_field, tabular, **{**chosen.fusion_defaults, **options_of["fusion"]}

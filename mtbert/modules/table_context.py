@@ -5,36 +5,51 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+#: So many columns become a token each, which takes as long as a word.
+MOST_COLUMNS = 8
+
 
 class TableContext(nn.Module):
-    """The table's vector as an addition to the embedding of the first token of each chunk.
+    """The columns as further tokens of each chunk, which its words can attend to [1]_.
 
     A fusion behind the encoder sees a text as one vector, which was made without the table. Where
-    the table decides which words count, that is too late; words that attend to the first token can
-    tell them apart. ::
+    the table decides which words count, that is too late. ::
 
-        tokens     [CLS]  far  too  small  [SEP]
-                     +
-        table      linear(vector)
+        token        [CLS]   far   too  small  [SEP]    .    |  price   shop
+        embedding      word embeddings, of a vocabulary      |  linear(token of the column)
+        position       0      3     4     5      6      7    |    1      2
+        attended to    1      1     1     1      1      0    |    1      1
 
-    The layer starts at zero, so that a pretrained encoder begins as it was trained.
+    They are numbered as if they stood behind the first word, so that a row is the same however far
+    its batch is padded; in a chunk that fills all positions, the last words share the last one. The
+    layer starts at zero.
+
+    More than `MOST_COLUMNS` columns become so many mixtures of their tokens.
 
     Parameters
     ----------
-    table_dim : int
-        Width of the table's vector.
-    token_dim : int
-        Width of a token's embedding.
+    n_columns : int
+    column_dim : int
+        Width of a column's token.
+    word_dim : int
+        Width of a word's embedding.
+
+    References
+    ----------
+    .. [1] Kiela, Bhooshan, Firooz, Perez and Testuggine, "Supervised Multimodal Bitransformers for
+       Classifying Images and Text", 2019, who put an image among the words.
     """
 
-    def __init__(self, table_dim, token_dim):
+    def __init__(self, n_columns, column_dim, word_dim):
         super().__init__()
-        self.linear = nn.Linear(table_dim, token_dim)
+        is_wide = n_columns > MOST_COLUMNS
+        self.mixture = nn.Linear(n_columns, MOST_COLUMNS, bias=False) if is_wide else None
+        self.linear = nn.Linear(column_dim, word_dim)
         for parameter in self.linear.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, table) -> torch.Tensor:
-        """Return what is added.
+        """Return the tokens.
 
         Parameters
         ----------
@@ -42,22 +57,10 @@ class TableContext(nn.Module):
 
         Returns
         -------
-        context : tensor of shape (n, token_dim)
+        context : tensor of shape (n, n_tokens, word_dim)
+            Of each column, or of each mixture.
         """
-        return self.linear(table.vector)
-
-
-def add_context(embedded, context) -> torch.Tensor:
-    """Add a vector to the first token of each chunk.
-
-    Parameters
-    ----------
-    embedded : tensor of shape (n_chunks, length, token_dim)
-    context : tensor of shape (n_chunks, token_dim)
-
-    Returns
-    -------
-    embedded : tensor of the same shape
-    """
-    is_first = torch.arange(embedded.shape[1], device=embedded.device).eq(0).unsqueeze(-1)
-    return embedded + context.unsqueeze(1).to(embedded.dtype) * is_first
+        columns = table.tokens
+        if self.mixture is not None:
+            columns = self.mixture(columns.transpose(1, 2)).transpose(1, 2)
+        return self.linear(columns)

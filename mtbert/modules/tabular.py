@@ -99,6 +99,8 @@ class TabularEncoder(nn.Module):
     ----------
     output_dim : int
         The last of `hidden_dims`.
+    n_columns : int
+        Number of tokens.
     token_dim : int
 
     References
@@ -128,6 +130,7 @@ class TabularEncoder(nn.Module):
         super().__init__()
         self.columns = ColumnTokens(n_numeric, cardinalities, token_dim)
         self.mlp = Mlp(self.columns.n_columns * token_dim, hidden_dims, dropout)
+        self.n_columns = self.columns.n_columns
         self.token_dim = token_dim
         self.output_dim = self.mlp.output_dim
 

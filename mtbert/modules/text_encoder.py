@@ -66,7 +66,7 @@ class TextEncoder(nn.Module):
     ----------
     output_dim : int
     table_context : TableContext or None
-        What makes of a table's vector what is said of it to `encode_chunks`.
+        What makes of a table's columns what is said of them to `encode_chunks`.
     """
 
     poolings = tuple(POOLINGS)
@@ -102,7 +102,7 @@ class TextEncoder(nn.Module):
         """Return a vector for each token.
 
         An encoder with a `table_context` takes what it makes of the table, or None, as a third
-        argument of shape (n_chunks, token_dim).
+        argument of shape (n_chunks, n_context, token_dim).
 
         Parameters
         ----------
@@ -130,13 +130,12 @@ class TextEncoder(nn.Module):
         """
         return POOLINGS[self.pooling](tokens, mask)
 
-    def read_table(self, table_dim) -> None:
+    def read_table(self, tabular) -> None:
         """Make ready to be told what the table says, if the encoder can make use of it.
 
         Parameters
         ----------
-        table_dim : int
-            Width of the table's vector.
+        tabular : TabularEncoder
         """
 
     def forward(self, ids, mask, with_tokens=False, table=None) -> Encoded:
@@ -161,7 +160,7 @@ class TextEncoder(nn.Module):
         told = []
         if self.table_context is not None and table is not None:
             context = self.table_context(table).unsqueeze(1)
-            told.append(context.expand(-1, mask.shape[1], -1).flatten(0, 1))
+            told.append(context.expand(-1, mask.shape[1], -1, -1).flatten(0, 1))
         vectors, tokens = self._encode_real_chunks(ids.flatten(0, 1), mask.flatten(0, 1), told)
         vector = masked_mean(vectors.unflatten(0, mask.shape[:2]), mask.any(-1))
         if not with_tokens:

@@ -35,6 +35,20 @@ def tiny_bert():
 
 
 @pytest.fixture
+def small_config():
+    """A function of the type of model: the config of one that is as small as TINY_BERT."""
+
+    def small_config(model_type):
+        size = "dim" if model_type == "distilbert" else "hidden_size"
+        depth = "n_layers" if model_type == "distilbert" else "num_hidden_layers"
+        heads = "n_heads" if model_type == "distilbert" else "num_attention_heads"
+        shape = {size: 16, depth: 2, heads: 2, "vocab_size": VOCAB_SIZE}
+        return {"model_type": model_type, **shape}
+
+    return small_config
+
+
+@pytest.fixture
 def text():
     """Token ids and mask of shape (5, 3, 9)."""
     mask = torch.arange(9) < LENGTHS.unsqueeze(-1)

@@ -131,11 +131,8 @@ def test_an_unused_pooler_is_dropped(model):
 
 
 @pytest.mark.parametrize("model_type", ["distilbert", "roberta", "electra"])
-def test_relatives_of_bert(model_type, text):
-    size = "dim" if model_type == "distilbert" else "hidden_size"
-    depth = "n_layers" if model_type == "distilbert" else "num_hidden_layers"
-    heads = "n_heads" if model_type == "distilbert" else "num_attention_heads"
-    config = {"model_type": model_type, size: 16, depth: 2, heads: 2, "vocab_size": 60}
+def test_relatives_of_bert(model_type, text, small_config):
+    config = small_config(model_type)
     encoder = BertText(load_encoder(config).model, frozen_layers=1, reinit_layers=1).train()
     encoder(*text).vector.sum().backward()
     depths = encoder.parameters_by_depth()

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mtbert.modules import TextFieldSpec, build_network
-from mtbert.modules.table_context import TableContext, add_context
+from mtbert.modules import BertText, TextFieldSpec, build_network
+from mtbert.modules.table_context import MOST_COLUMNS, TableContext
+from mtbert.modules.text_encoder import Encoded
 
 
 @pytest.fixture
@@ -45,18 +46,49 @@ def vectors_of(network, batch):
     return {f: text.vector for f, text in zip(network.field_names, texts, strict=True)}
 
 
-def test_only_the_first_token_of_a_chunk_is_told():
-    embedded, context = torch.randn(4, 3, 2), torch.randn(4, 2)
-    expected = embedded.clone()
-    for chunk in range(4):
-        expected[chunk, 0] += context[chunk]
-    assert torch.equal(add_context(embedded, context), expected)
+def test_a_column_is_read_as_a_word_behind_the_first(tiny_bert):
+    encoder = BertText.for_field(TextFieldSpec(tiny_bert["vocab_size"]), tiny_bert).eval()
+    ids = torch.tensor([[2, 11, 12, 3], [2, 13, 3, 0]])
+    mask = ids != 0
+    columns = torch.tensor([[21, 22], [23, 24]])
+    told = encoder.encode_chunks(ids, mask, encoder.token_embedding(columns))
+    ids_with_columns = torch.cat([ids[:, :1], columns, ids[:, 1:]], dim=1)
+    as_words = encoder.encode_chunks(ids_with_columns, ids_with_columns != 0)
+    expected = torch.cat([as_words[:, :1], as_words[:, 3:]], dim=1)
+    torch.testing.assert_close(told[mask], expected[mask])
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "electra"])
+def test_a_chunk_may_fill_all_positions(model_type, small_config):
+    config = small_config(model_type) | {"max_position_embeddings": 12}
+    encoder = BertText.for_field(TextFieldSpec(config["vocab_size"]), config).eval()
+    ids = torch.full((1, 10), 7)
+    columns = torch.zeros(1, MOST_COLUMNS, encoder.token_embedding.embedding_dim)
+    hidden = encoder.encode_chunks(ids, ids != 0, columns)
+    assert hidden.shape[:2] == (1, 10)
+    assert hidden.isfinite().all()
+
+
+@pytest.mark.parametrize("n_columns", [1, MOST_COLUMNS, MOST_COLUMNS + 5])
+def test_the_number_of_tokens_is_bounded(n_columns):
+    context = TableContext(n_columns, 4, 6)
+    nn.init.normal_(context.linear.weight)
+    tokens = torch.randn(3, n_columns, 4)
+    told = context(Encoded(torch.zeros(3, 2), tokens))
+    assert told.shape == (3, min(n_columns, MOST_COLUMNS), 6)
+    for column in range(n_columns):
+        other = tokens.clone()
+        other[1, column] += 1
+        moved = (context(Encoded(torch.zeros(3, 2), other)) != told).flatten(1).any(1)
+        assert moved.tolist() == [False, True, False]
 
 
 def test_it_starts_with_nothing_to_say(build, batch):
-    plain = vectors_of(build(text__table_context=False), batch)
-    for field, vector in vectors_of(build(has_learned=False), batch).items():
-        torch.testing.assert_close(vector, plain[field])
+    other = batch | {"numeric": batch["numeric"] + 1}
+    network = build(has_learned=False)
+    before = vectors_of(network, batch)
+    for field, vector in vectors_of(network, other).items():
+        assert torch.equal(vector, before[field])
 
 
 @pytest.mark.parametrize("architecture", ["multimodal_bert", "multimodal_cross_attn"])
