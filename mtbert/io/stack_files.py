@@ -14,7 +14,7 @@ from mtgbm import load_model
 
 TREES, TERMS, ARRAYS = "trees.mtgbm", "terms.json", "stack.safetensors"
 STACK_FILES = (TREES, TERMS, ARRAYS)
-#: Fitted arrays of the parts of a stack.
+#: Fitted arrays of the parts of a stack; of the first two there may be several.
 LEARNED = {
     "terms_": ("idf_",),
     "text_scores_": ("coef_", "intercept_"),
@@ -43,18 +43,23 @@ def write_stack(stack: Stack, folder) -> None:
     from safetensors.numpy import save_file
 
     stack.trees_.model_.save_model(folder / TREES)
-    terms = [] if stack.terms_ is None else stack.terms_.terms_
+    terms = [terms.terms_ for terms in stack.terms_]
     (folder / TERMS).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
     save_file({key: np.ascontiguousarray(a) for key, a in _arrays(stack).items()}, folder / ARRAYS)
 
 
 def _arrays(stack):
-    return {
-        f"{part}.{name}": getattr(getattr(stack, part), name)
-        for part, names in LEARNED.items()
-        if getattr(stack, part) is not None
-        for name in names
-    }
+    return {f"{key}.{name}": getattr(part, name) for key, part, name in _learned(stack)}
+
+
+def _learned(stack):
+    """Key, part and attribute of each fitted array."""
+    for name, attributes in LEARNED.items():
+        part = getattr(stack, name)
+        parts = enumerate(part) if isinstance(part, list) else [("", part)]
+        for number, each in parts:
+            for attribute in () if each is None else attributes:
+                yield f"{name}{number}", each, attribute
 
 
 def read_stack(content, folder, targets: Targets, text_columns) -> Stack | None:
@@ -79,10 +84,20 @@ def read_stack(content, folder, targets: Targets, text_columns) -> Stack | None:
     stack = Stack(options, targets, content["seed"]).prepare(text_columns)
     stack.losses_ = content["losses"]
     stack.trees_.model_ = load_model(folder / TREES)
-    if stack.terms_ is not None:
-        stack.terms_.terms_ = json.loads((folder / TERMS).read_text(encoding="utf-8"))
+    _read_terms(stack, folder / TERMS)
     _read_arrays(stack, folder / ARRAYS)
     return stack
+
+
+def _read_terms(stack, file):
+    written = json.loads(file.read_text(encoding="utf-8"))
+    if len(written) != len(stack.terms_):
+        raise ValueError(
+            f"{file} has the terms of {len(written)} texts, and the model {len(stack.terms_)}; "
+            "they are of different models."
+        )
+    for part, terms in zip(stack.terms_, written, strict=True):
+        part.terms_ = terms
 
 
 def _read_arrays(stack, file):
@@ -91,9 +106,8 @@ def _read_arrays(stack, file):
 
     try:
         arrays = load_file(file)
-        for part, names in LEARNED.items():
-            for name in names if getattr(stack, part) is not None else ():
-                setattr(getattr(stack, part), name, arrays[f"{part}.{name}"])
+        for key, part, name in _learned(stack):
+            setattr(part, name, arrays[f"{key}.{name}"])
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{file} is damaged or of another model: {error}") from error
     _check_terms(stack, file)
@@ -101,14 +115,13 @@ def _read_arrays(stack, file):
 
 def _check_terms(stack, file):
     """Raise unless all arrays are of as many terms as have names."""
-    if stack.terms_ is None:
-        return
-    of_terms = [stack.terms_.idf_]
-    of_terms += [] if stack.text_scores_ is None else [stack.text_scores_.coef_]
-    of_terms += [] if stack.text_topics_ is None else [stack.text_topics_.components_]
-    for array in of_terms:
-        if array.shape[-1] != len(stack.terms_.terms_):
+    of_terms = [(terms, terms.idf_) for terms in stack.terms_]
+    of_terms += zip(stack.terms_, (scores.coef_ for scores in stack.text_scores_), strict=False)
+    if stack.text_topics_ is not None:
+        of_terms.append((stack.terms_[0], stack.text_topics_.components_))
+    for terms, array in of_terms:
+        if array.shape[-1] != len(terms.terms_):
             raise ValueError(
                 f"{file} has numbers of {array.shape[-1]} terms, but {TERMS} names "
-                f"{len(stack.terms_.terms_)}; they are of different models."
+                f"{len(terms.terms_)}; they are of different models."
             )

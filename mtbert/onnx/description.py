@@ -6,8 +6,8 @@ Its entries are ``format`` and ``format_version``, ``mtgbm_version``, ``descript
 - ``text_fields``: for each text column its name, its inputs ``ids`` and ``mask``, ``pad_id``, the
   name of its ``tokenizer`` among the entries, and its ``steps``, which
   :mod:`mtbert.onnx.text_steps` applies; `max_sen_len` and `max_total_chunks` are among them;
-- ``words``: null, or the ``pattern`` and ``vocabulary`` of the input ``text_words``, which
-  :class:`mtbert.onnx.words.WordNumbers` makes of all texts of a row;
+- ``words``: for each of the inputs ``text_words_0``, ``text_words_1``, ... the text ``columns``,
+  ``pattern`` and ``vocabulary`` from which :class:`mtbert.onnx.words.WordNumbers` makes it;
 - ``numeric_columns``: names; ``categorical_columns``: name, kind ("text" or "number") and, for
   text, what stands for a missing cell;
 - ``targets``: is_1d, task_names, classes and their dtype;

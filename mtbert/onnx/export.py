@@ -9,7 +9,7 @@ from pathlib import Path
 from sklearn.utils.validation import check_is_fitted
 
 from mtbert.onnx.description import as_metadata, describe_text
-from mtbert.onnx.names import PROBABILITIES, WORDS
+from mtbert.onnx.names import PROBABILITIES
 from mtgbm.io.container_writer import replace_file, temporary_name
 from mtgbm.parameters import choose
 
@@ -56,15 +56,17 @@ def build_model(estimator, quantize=None):
     from mtbert.onnx.columns import ColumnGraph, add_columns
     from mtbert.onnx.int8 import quantize_network
     from mtbert.onnx.network import export_network, text_inputs
+    from mtbert.onnx.outputs import word_inputs
     from mtbert.onnx.stack import describe_words
 
     reader, network = estimator._reader, estimator.network_
     fields, tokenizers = describe_text(reader, text_inputs)
     reserved = [field[name] for field in fields for name in ("ids", "mask")]
+    reserved += [words.name for words in word_inputs(estimator.stack_)]
     tabular = reader.tabular
     columns = ColumnGraph([], [], [], [], [])
     if _reads_columns(estimator):
-        columns = add_columns(tabular, [*reserved, WORDS, PROBABILITIES])
+        columns = add_columns(tabular, [*reserved, PROBABILITIES])
     pad_ids = {field: pad_id for field, (_, pad_id) in estimator._plan.fields.items()}
     model = export_network(network, pad_ids, tabular.n_numeric_, len(tabular.cardinalities_))
     if quantize is not None:

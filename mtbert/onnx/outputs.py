@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from mtbert.onnx.names import PROBABILITIES, WORDS
+from mtbert.onnx.names import PROBABILITIES, words_input
 from mtbert.onnx.network import LOGITS
 from mtbert.onnx.stack import add_stack
 from mtgbm.io._onnx_graph import Graph
 
 
 def word_inputs(stack) -> list:
-    """Return the input that the trees of a stack need beside those of network and columns."""
-    if stack is None or stack.terms_ is None:
-        return []
-    return [helper.make_tensor_value_info(WORDS, TensorProto.INT64, ["n_rows", "n_words"])]
+    """Return the inputs that the trees of a stack need beside those of network and columns."""
+    n_texts = 0 if stack is None else len(stack.terms_)
+    return [
+        helper.make_tensor_value_info(
+            words_input(number), TensorProto.INT64, ["n_rows", f"n_words_{number}"]
+        )
+        for number in range(n_texts)
+    ]
 
 
 def nodes_behind(estimator, taken: list[str]) -> tuple[list, list]:

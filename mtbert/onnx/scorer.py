@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from mtbert.batching import sorted_batches
-from mtbert.onnx.names import PROBABILITIES, WORDS
+from mtbert.onnx.names import PROBABILITIES, words_input
 from mtbert.onnx.table import Table
 from mtbert.onnx.text_steps import Encoder
 from mtbert.onnx.words import WordNumbers, pad_words
@@ -72,8 +72,10 @@ class OnnxScorer:
             field["column"]: (field, Encoder(field["steps"], field["tokenizer"]))
             for field in self.description_["text_fields"]
         }
-        words = self.description_["words"]
-        self._number_words = None if words is None else WordNumbers(**words)
+        self._word_inputs = [
+            (words["columns"], WordNumbers(words["pattern"], words["vocabulary"]))
+            for words in self.description_["words"]
+        ]
         self._numeric = self.description_["numeric_columns"]
         self._categorical = self.description_["categorical_columns"]
         names = [*self._texts, *self._numeric]
@@ -133,12 +135,12 @@ class OnnxScorer:
         return self._feed(columns, texts, words, np.arange(n_rows))
 
     def _read(self, table):
-        """Arrays of columns, chunks of token ids of texts by column, and words for trees."""
+        """Arrays of columns, chunks of token ids of texts by column, and inputs of words."""
         table = Table(table, self.column_names_)
         columns = self._read_columns(table)
         rows = {column: self._read_text(table, column) for column in self._texts}
         texts = {column: encode(rows[column]) for column, (_, encode) in self._texts.items()}
-        words = None if self._number_words is None else self._number_words(list(rows.values()))
+        words = [number([rows[name] for name in names]) for names, number in self._word_inputs]
         return columns, texts, words
 
     def _read_columns(self, table):
@@ -160,8 +162,8 @@ class OnnxScorer:
 
     def _feed(self, columns, texts, words, rows):
         feed = {name: cells[rows] for name, cells in columns.items()}
-        if words is not None:
-            feed[WORDS] = pad_words([words[row] for row in rows])
+        for number, of_text in enumerate(words):
+            feed[words_input(number)] = pad_words([of_text[row] for row in rows])
         for column, (field, _) in self._texts.items():
             chunks = [texts[column][row] for row in rows]
             ids, mask, _ = pad_chunks(chunks, field["pad_id"])

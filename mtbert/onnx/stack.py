@@ -1,8 +1,8 @@
 """A stack as ONNX nodes: words are counted, trees see what they did in `fit`, scores are joined.
 
-    text_words --> frequencies --> text_scores, text_topics --+
-    network -----> logits, embedding -------------------------+--> trees --> joint logits
-    columns -----> scaled numbers, risks, codes --------------+             (with those of the net)
+    text_words_0, ... --> frequencies --> text_scores, text_topics --+
+    network ------------> logits, embedding -------------------------+--> trees --> joint logits
+    columns ------------> scaled numbers, risks, codes --------------+   (with those of the net)
 
 All arithmetic is in float64, as in :class:`mtbert.stacking.Stack`.
 """
@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtbert.onnx.names import WORDS
+from mtbert.onnx.names import words_input
 from mtbert.onnx.network import CATEGORICAL, EMBEDDING, NUMERIC
 from mtbert.stacking.terms import TERM, TermFrequencies
 from mtgbm.io._onnx_graph import Column, Graph
 from mtgbm.io.onnx import add_forest
 
 
-def describe_words(stack) -> dict | None:
-    """Return what :class:`mtbert.onnx.words.WordNumbers` takes; None if trees see no words."""
-    if stack is None or stack.terms_ is None:
-        return None
-    return {"pattern": TERM, "vocabulary": _vocabulary(stack.terms_)}
+def describe_words(stack) -> list[dict]:
+    """Return what :class:`mtbert.onnx.words.WordNumbers` takes, for each input of words."""
+    return [
+        {"columns": list(terms.columns), "pattern": TERM, "vocabulary": _vocabulary(terms)}
+        for terms in ([] if stack is None else stack.terms_)
+    ]
 
 
 def add_stack(graph: Graph, stack, logits: str, n_numeric: int, n_categorical: int) -> str:
@@ -31,7 +32,7 @@ def add_stack(graph: Graph, stack, logits: str, n_numeric: int, n_categorical: i
     Parameters
     ----------
     graph : Graph
-        Takes `WORDS`, `EMBEDDING`, `NUMERIC` and `CATEGORICAL` from nodes in front of it.
+        Takes inputs of words, `EMBEDDING`, `NUMERIC` and `CATEGORICAL` from nodes in front of it.
     stack : Stack
     logits : str
         Those of the network, float64.
@@ -43,12 +44,15 @@ def add_stack(graph: Graph, stack, logits: str, n_numeric: int, n_categorical: i
     str
         The joint logits, float64 of shape (n_rows, n_outputs).
     """
-    frequencies = None if stack.terms_ is None else _add_frequencies(graph, stack.terms_)
+    frequencies = [
+        _add_frequencies(graph, words_input(number), terms)
+        for number, terms in enumerate(stack.terms_)
+    ]
     makers = {
         "net_scores": lambda: logits,
         "net_embedding": lambda: _add_places(graph, stack.axes_),
         "text_scores": lambda: _add_text_scores(graph, frequencies, stack.text_scores_),
-        "text_topics": lambda: _add_topics(graph, frequencies, stack.text_topics_),
+        "text_topics": lambda: _add_topics(graph, frequencies[0], stack.text_topics_),
     }
     seen = stack.options.features
     blocks = [Column(name, makers[name](), "number") for name in seen if name in makers]
@@ -61,9 +65,9 @@ def add_stack(graph: Graph, stack, logits: str, n_numeric: int, n_categorical: i
     return scores if stack.blend_ is None else _add_blend(graph, stack.blend_, [logits, scores])
 
 
-def _add_frequencies(graph, terms: TermFrequencies):
+def _add_frequencies(graph, words: str, terms: TermFrequencies):
     """Logarithms of counts, times the rarity of each term, of length 1: (n_rows, n_terms)."""
-    counts = _as_doubles(graph, graph.add("TfIdfVectorizer", WORDS, **_count_attributes(terms)))
+    counts = _as_doubles(graph, graph.add("TfIdfVectorizer", words, **_count_attributes(terms)))
     one = graph.constant(np.array(1.0))
     logarithms = graph.add("Log", graph.add("Max", counts, one))
     damped = graph.add("Add", logarithms, graph.add("Min", counts, one))  # 0 stays 0
@@ -98,8 +102,12 @@ def _vocabulary(terms: TermFrequencies) -> list[str]:
 
 
 def _add_text_scores(graph, frequencies, text_scores):
-    products = graph.add("MatMul", frequencies, graph.constant(_turned(text_scores.coef_)))
-    return graph.add("Add", products, graph.constant(text_scores.intercept_))
+    """Those of all linear models side by side."""
+    found = []
+    for of_text, scores in zip(frequencies, text_scores, strict=True):
+        products = graph.add("MatMul", of_text, graph.constant(_turned(scores.coef_)))
+        found.append(graph.add("Add", products, graph.constant(scores.intercept_)))
+    return graph.add("Concat", *found, axis=1)
 
 
 def _add_topics(graph, frequencies, topics):

@@ -70,9 +70,10 @@ class StackingOptions:
         "net_embedding"
             Its fused embedding in a few axes.
         "text_scores"
-            Those of a linear model of words and pairs of words.
+            Those of a linear model of words and pairs of words of all text columns; if there are
+            several, of one for each of them, too.
         "text_topics"
-            The frequencies of these words in a few axes.
+            The frequencies of the words of all text columns in a few axes.
         "columns"
             Those that are no text: scaled numbers, risks and codes of categories, as the net sees
             them.

@@ -36,10 +36,11 @@ class Stack:
 
     Attributes
     ----------
-    terms_ : TermFrequencies or None
-        None if the trees see nothing of the text itself.
-    text_scores_ : TextScores or None
-        None if they do not see "text_scores".
+    terms_ : list of TermFrequencies
+        Those of all text columns together, then those of each alone if there are several and the
+        trees see "text_scores". Empty if they see nothing of the text itself.
+    text_scores_ : list of TextScores
+        One for each of these. Empty if the trees do not see "text_scores".
     text_topics_ : TextTopics or None
         None if they do not see "text_topics".
     axes_ : EmbeddingAxes or None
@@ -97,9 +98,10 @@ class Stack:
         options, features = self.options, self.options.features
         of_text = dict(options.text_model)
         C = of_text.pop("C")
-        sees_text = "text_scores" in features or "text_topics" in features
-        self.terms_ = TermFrequencies(text_columns, **of_text) if sees_text else None
-        self.text_scores_ = TextScores(self.targets, C) if "text_scores" in features else None
+        parts = _texts_to_count(text_columns, features)
+        self.terms_ = [TermFrequencies(columns, **of_text) for columns in parts]
+        has_scores = "text_scores" in features
+        self.text_scores_ = [TextScores(self.targets, C) for _ in parts] if has_scores else []
         self.text_topics_ = (
             TextTopics(options.n_topics, self.seed) if "text_topics" in features else None
         )
@@ -169,25 +171,29 @@ class Stack:
 
     def _learn_features(self, table, fold_of, net, nets):
         """What the trees see of the training rows, by sources that have not seen their labels."""
-        frequencies = None if self.terms_ is None else self.terms_.fit_transform(table.X)
-        known = (frequencies, table.labels, table.weights, fold_of)
+        frequencies = [terms.fit_transform(table.X) for terms in self.terms_]
+        known = (table.labels, table.weights, fold_of)
         makers = {
             "net_scores": lambda: nets.scores_,
             "net_embedding": lambda: nets.places_,
-            "text_scores": lambda: self.text_scores_.fit_transform(*known),
-            "text_topics": lambda: self.text_topics_.fit_transform(frequencies),
+            "text_scores": lambda: _of_each_text(
+                [scores.fit_transform for scores in self.text_scores_], frequencies, *known
+            ),
+            "text_topics": lambda: self.text_topics_.fit_transform(frequencies[0]),
             "columns": lambda: _columns(net.rows),
         }
         return self._side_by_side(makers)
 
     def _features(self, X, rows, net_scores=None, embed=None):
         """What the trees see of rows that took no part."""
-        frequencies = None if self.terms_ is None else self.terms_.transform(X)
+        frequencies = [terms.transform(X) for terms in self.terms_]
         makers = {
             "net_scores": lambda: net_scores,
             "net_embedding": lambda: self.axes_.transform(embed(rows)),
-            "text_scores": lambda: self.text_scores_.transform(frequencies),
-            "text_topics": lambda: self.text_topics_.transform(frequencies),
+            "text_scores": lambda: _of_each_text(
+                [scores.transform for scores in self.text_scores_], frequencies
+            ),
+            "text_topics": lambda: self.text_topics_.transform(frequencies[0]),
             "columns": lambda: _columns(rows),
         }
         return self._side_by_side(makers)
@@ -231,6 +237,21 @@ class Stack:
         """
         scores = self.trees_.transform(self._features(X, rows, net_scores, embed))
         return scores if self.blend_ is None else self.blend_(np.stack([net_scores, scores]))
+
+
+def _texts_to_count(text_columns, features):
+    """Text columns whose terms are counted together."""
+    if "text_scores" in features and len(text_columns) > 1:
+        return [text_columns, *((column,) for column in text_columns)]
+    return [text_columns] if "text_scores" in features or "text_topics" in features else []
+
+
+def _of_each_text(transforms, frequencies, *known):
+    scores = [
+        transform(of_text, *known)
+        for transform, of_text in zip(transforms, frequencies, strict=True)
+    ]
+    return np.hstack(scores)
 
 
 def _columns(rows):

@@ -43,9 +43,20 @@ class TermFrequencies:
         Returns
         -------
         sparse matrix of float64 of shape (n, n_terms)
+
+        Raises
+        ------
+        ValueError
+            If the texts are shorter than any term.
         """
         vectorizer = self._new_vectorizer()
-        frequencies = vectorizer.fit_transform(self._texts(X))
+        texts = self._texts(X)
+        if not any(map(vectorizer.build_analyzer(), texts)):
+            raise ValueError(
+                f"no text of {', '.join(map(repr, self.columns))} has {self.ngram_range[0]} words "
+                "in a row; let ngram_range of stacking_options['text_model'] begin with fewer."
+            )
+        frequencies = vectorizer.fit_transform(texts)
         self.terms_ = vectorizer.get_feature_names_out().tolist()
         self.idf_ = vectorizer.idf_
         return frequencies

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from onnx import TensorProto, helper
 
 from mtbert import OnnxScorer
-from mtbert.onnx.names import WORDS
+from mtbert.onnx.names import words_input
 from mtbert.onnx.stack import _add_frequencies, describe_words
 from mtbert.onnx.words import WordNumbers, pad_words
 from mtbert.stacking import Stack
@@ -20,6 +20,7 @@ from mtbert.stacking.terms import TermFrequencies
 from mtgbm.io._onnx_graph import IR_VERSION, OPSETS, Graph
 
 NAMES = ["late", "ok", "bäd"]
+WORDS = words_input(0)
 SMALL_TREES = {"n_estimators": 12, "min_child_samples": 4}
 
 
@@ -75,6 +76,7 @@ def test_words_without_columns(make_model, make_parcels, written, others):
     feed = scorer.inputs(table)
     assert feed[WORDS].dtype == np.int64
     assert len(feed[WORDS]) == len(table)
+    assert words_input(1) not in feed  # one text column is all text
 
 
 def test_int8_leaves_the_trees_alone(fit, others, tmp_path):
@@ -102,8 +104,8 @@ def test_columns_named_like_tensors(make_model, make_parcels, written):
 def test_a_column_named_like_the_input_of_words(make_model, make_parcels, tmp_path):
     X, y = make_parcels()
     X = X[["review", "price"]].rename(columns={"price": WORDS})
-    model = make_model(epochs=1).fit(X, y > 0)
-    with pytest.raises(ValueError, match="'text_words' cannot be an input"):
+    model = make_model(epochs=1, stacking="gbdt", stacking_options={"join": "mean"}).fit(X, y > 0)
+    with pytest.raises(ValueError, match="'text_words_0' cannot be an input"):
         model.to_onnx(tmp_path / "model.onnx")
 
 
@@ -115,7 +117,7 @@ TEXTS = st.lists(st.text(alphabet="abAB é!漢 \n_0", max_size=12), min_size=1, 
 def counter(terms, words):
     """A file that gives the frequencies of terms for the input of words."""
     graph = Graph(None, 0, "float64", ["frequencies"])
-    graph.add("Identity", _add_frequencies(graph, terms), output="frequencies")
+    graph.add("Identity", _add_frequencies(graph, WORDS, terms), output="frequencies")
     _, nodes, constants = graph.parts()
     made = helper.make_graph(
         nodes,
@@ -143,8 +145,9 @@ def test_terms_are_counted_as_the_trees_saw_them(learned, seen, shortest, more, 
     terms = TermFrequencies(("text",), ngram_range=(shortest, shortest + more), max_features=most)
     terms.fit_transform(pd.DataFrame({"text": learned}))
     stack = Stack.__new__(Stack)
-    stack.terms_ = terms
-    described = json.loads(json.dumps(describe_words(stack)))
+    stack.terms_ = [terms]
+    (described,) = json.loads(json.dumps(describe_words(stack)))
+    assert described.pop("columns") == ["text"]
     words = pad_words(WordNumbers(**described)([seen]))
     want = terms.transform(pd.DataFrame({"text": seen})).toarray()
     assert_allclose(counter(terms, words), want, rtol=1e-12, atol=1e-15)

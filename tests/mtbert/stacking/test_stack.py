@@ -63,6 +63,35 @@ def test_every_way_learns_and_survives_files(make_stacked, make_reviews, tmp_pat
         assert copied.stack_.losses_ == model.stack_.losses_
 
 
+def test_trees_know_in_which_column_a_word_stands(make_model):
+    rng = np.random.default_rng(0)
+    words = [rng.permutation(["warm", "thin"]) for _ in range(80)]
+    X = pd.DataFrame(words, columns=["title", "review"])
+    y = (X["title"] == "warm").to_numpy()
+    options = {
+        "join": "mean",
+        "features": ["text_scores"],
+        "text_model": {"ngram_range": (1, 1)},  # the order of the words tells nothing
+        "trees": FEW_TREES,
+    }
+    model = make_model(epochs=1, stacking="gbdt", stacking_options=options)
+    model.set_params(text_columns=["title", "review"]).fit(X, y)
+    stack = model.stack_
+    assert [terms.columns for terms in stack.terms_] == [
+        ("title", "review"),
+        ("title",),
+        ("review",),
+    ]
+    together, of_title, of_review = (
+        scores.transform(terms.transform(X))[:, 0]
+        for scores, terms in zip(stack.text_scores_, stack.terms_, strict=True)
+    )
+    assert np.ptp(together) < 1e-12
+    assert roc_auc_score(y, of_title) == roc_auc_score(y, of_review) == 1
+    trees = stack.trees_.transform(np.column_stack([together, of_title, of_review]))
+    assert roc_auc_score(y, trees[:, 0]) == 1
+
+
 @pytest.mark.parametrize("way", ["blend", "trees", "held out", "second net", "mean"])
 def test_several_tasks_with_missing_labels(make_stacked, make_reviews, tmp_path, way):
     X, y = make_reviews(120)
@@ -428,9 +457,14 @@ def test_files_of_two_models(make_stacked, make_reviews, tmp_path):
     X, y = make_reviews(48)
     make_stacked().fit(X, y).save(tmp_path)
     terms = tmp_path / "terms.json"
-    terms.write_text(terms.read_text().replace('"very"', '"very", "more"'))
-    with pytest.raises(ValueError, match="they are of different models"):
+    written = terms.read_text()
+    terms.write_text(written.replace('"very"', '"very", "more"'))
+    with pytest.raises(ValueError, match=r"terms\.json names .* of different models"):
         MultimodalTextTabularClassifier.load(tmp_path)
+    terms.write_text("[]")
+    with pytest.raises(ValueError, match="has the terms of 0 texts, and the model 1"):
+        MultimodalTextTabularClassifier.load(tmp_path)
+    terms.write_text(written)
     (tmp_path / "stack.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is damaged or of another model"):
         MultimodalTextTabularClassifier.load(tmp_path)

@@ -103,6 +103,12 @@ def test_a_class_that_no_row_has(make_reviews, make_targets, classes):
     assert (found.argmax(axis=1) == labels[:, 0]).mean() > 0.95
 
 
+def test_texts_without_any_pair_of_words():
+    terms = TermFrequencies(("title",), ngram_range=(2, 2), max_features=9)
+    with pytest.raises(ValueError, match="no text of 'title' has 2 words"):
+        terms.fit_transform(pd.DataFrame({"title": ["soft", None, "warm"]}))
+
+
 def test_missing_texts_messages_and_signs(make_targets):
     X = pd.DataFrame({"review": [["!!!", "great"], None, "…", ["great"], "", "!?"] * 5})
     targets, labels = make_targets([1, 0, 0, 1, 0, 0] * 5)
