@@ -540,9 +540,10 @@ class MultimodalTextTabularClassifier(ClassifierMixin, TransformerMixin, BaseEst
         Inputs: for the n-th text column ``text_n_ids``, int64 of shape (n_rows, n_chunks, length),
         and ``text_n_mask``, bool, True for tokens; each other column under its name, of shape
         (n_rows, 1): float64 with NaN where missing, or text. If trees see words,
-        ``text_words``, int64 of shape (n_rows, n_words), the numbers of the words of all texts of a
-        row. Output: ``probabilities``, float64, those of `predict_proba`; where trees see scores or
-        the embedding of the net, which rounds otherwise, a row at a threshold may fall to the other
+        ``text_words_0``, int64 of shape (n_rows, n_words), the numbers of the words of all texts of
+        a row, and ``text_words_1``, ... those of each text column, if there are several. Output:
+        ``probabilities``, float64, those of `predict_proba`; where trees see scores or the
+        embedding of the net, which rounds otherwise, a row at a threshold may fall to the other
         side.
         """
         from mtbert.onnx.export import write_onnx

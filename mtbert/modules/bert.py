@@ -13,7 +13,7 @@ from mtbert.modules.dropout import replace_dropout
 from mtbert.modules.layers import draw_anew, find_layers
 from mtbert.modules.lora import Lora
 from mtbert.modules.self_attention import register_attention, use_attention
-from mtbert.modules.table_context import TableContext
+from mtbert.modules.table_context import MOST_COLUMNS, TableContext
 from mtbert.modules.text_encoder import TextEncoder
 from mtbert.pretrained import (
     check_length,
@@ -39,9 +39,10 @@ class BertText(TextEncoder):
     token_dropout : float, default=0.1
         The share of tokens that are left out at random in training, unless all is frozen; see
         :class:`mtbert.modules.token_dropout.TokenDropout`.
-    table_context : bool, default=True
+    table_context : bool or "auto", default="auto"
         Whether words attend to the columns, too, unless layers are frozen; see
-        :class:`mtbert.modules.table_context.TableContext`.
+        :class:`mtbert.modules.table_context.TableContext`. "auto": if the table's part makes at
+        most eight columns of the table.
     frozen_layers : int or "all", default=0
         How many layers, from the lowest, are not trained; with the first go the embeddings. "all"
         means the whole model. What is drawn anew is trained in any case.
@@ -72,7 +73,7 @@ class BertText(TextEncoder):
         If a number is none.
     ValueError
         If the pooler is asked for but missing, or the model has fewer layers, or one is to be
-        frozen under adapters.
+        frozen under adapters, or `table_context` is something else.
 
     References
     ----------
@@ -90,7 +91,7 @@ class BertText(TextEncoder):
         *,
         pooling="mean",
         token_dropout=0.1,
-        table_context=True,
+        table_context: bool | Literal["auto"] = "auto",
         frozen_layers: int | Literal["all"] = 0,
         reinit_layers=0,
         reinit_pooler=False,
@@ -108,7 +109,7 @@ class BertText(TextEncoder):
         self._draw_layers_anew(reinit_layers)
         self._freeze(frozen_layers)
         # Through frozen layers its gradient would take the time that freezing them saves.
-        self.reads_table = table_context and not self.frozen
+        self.reads_table = not self.frozen and _check_context(table_context)
         use_attention(model)
         replace_dropout(model)
         self.lora = None
@@ -157,9 +158,12 @@ class BertText(TextEncoder):
         ----------
         tabular : TabularEncoder
         """
-        if self.reads_table:
+        reads = self.reads_table
+        if reads == "auto":
+            reads = tabular.n_columns <= MOST_COLUMNS
+        if reads:
             word_dim = self.token_embedding.embedding_dim
-            self.table_context = TableContext(tabular.n_columns, tabular.token_dim, word_dim)
+            self.table_context = TableContext(tabular.token_dim, word_dim)
 
     def train(self, mode: bool = True):
         """Set the training mode, though what is frozen keeps its dropout off.
@@ -290,3 +294,9 @@ class BertText(TextEncoder):
         self.model.requires_grad_(False)  # but dropout stays on, as for any training
         for part in self.anew:
             part.requires_grad_(True)
+
+
+def _check_context(value):
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise ValueError(f'table_context must be True, False or "auto", got {value!r}.')

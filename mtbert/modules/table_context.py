@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-#: So many columns become a token each, which takes as long as a word.
+#: With "auto", so many columns are read at most. More would outnumber the words of a short text.
 MOST_COLUMNS = 8
 
 
@@ -24,11 +24,8 @@ class TableContext(nn.Module):
     its batch is padded; in a chunk that fills all positions, the last words share the last one. The
     layer starts at zero.
 
-    More than `MOST_COLUMNS` columns become so many mixtures of their tokens.
-
     Parameters
     ----------
-    n_columns : int
     column_dim : int
         Width of a column's token.
     word_dim : int
@@ -40,10 +37,8 @@ class TableContext(nn.Module):
        Classifying Images and Text", 2019, who put an image among the words.
     """
 
-    def __init__(self, n_columns, column_dim, word_dim):
+    def __init__(self, column_dim, word_dim):
         super().__init__()
-        is_wide = n_columns > MOST_COLUMNS
-        self.mixture = nn.Linear(n_columns, MOST_COLUMNS, bias=False) if is_wide else None
         self.linear = nn.Linear(column_dim, word_dim)
         for parameter in self.linear.parameters():
             nn.init.zeros_(parameter)
@@ -57,10 +52,6 @@ class TableContext(nn.Module):
 
         Returns
         -------
-        context : tensor of shape (n, n_tokens, word_dim)
-            Of each column, or of each mixture.
+        context : tensor of shape (n, n_columns, word_dim)
         """
-        columns = table.tokens
-        if self.mixture is not None:
-            columns = self.mixture(columns.transpose(1, 2)).transpose(1, 2)
-        return self.linear(columns)
+        return self.linear(table.tokens)

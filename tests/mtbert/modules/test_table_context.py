@@ -16,6 +16,7 @@ def build(tiny_bert):
         shared_encoder=True,
         encoder=tiny_bert,
         has_learned=True,
+        n_numeric=3,
         **options,
     ):
         torch.manual_seed(0)
@@ -23,7 +24,7 @@ def build(tiny_bert):
             architecture,
             text_fields=dict.fromkeys(("review", "title"), TextFieldSpec(tiny_bert["vocab_size"])),
             n_outputs=4,
-            n_numeric=3,
+            n_numeric=n_numeric,
             cardinalities=[3, 5],
             encoder=encoder,
             shared_encoder=shared_encoder,
@@ -69,18 +70,31 @@ def test_a_chunk_may_fill_all_positions(model_type, small_config):
     assert hidden.isfinite().all()
 
 
-@pytest.mark.parametrize("n_columns", [1, MOST_COLUMNS, MOST_COLUMNS + 5])
-def test_the_number_of_tokens_is_bounded(n_columns):
-    context = TableContext(n_columns, 4, 6)
+@pytest.mark.parametrize("n_columns", [1, MOST_COLUMNS + 5])
+def test_each_column_is_a_token(n_columns):
+    context = TableContext(4, 6)
     nn.init.normal_(context.linear.weight)
     tokens = torch.randn(3, n_columns, 4)
     told = context(Encoded(torch.zeros(3, 2), tokens))
-    assert told.shape == (3, min(n_columns, MOST_COLUMNS), 6)
+    assert told.shape == (3, n_columns, 6)
     for column in range(n_columns):
         other = tokens.clone()
         other[1, column] += 1
-        moved = (context(Encoded(torch.zeros(3, 2), other)) != told).flatten(1).any(1)
-        assert moved.tolist() == [False, True, False]
+        moved = (context(Encoded(torch.zeros(3, 2), other)) != told).any(-1)
+        assert moved.nonzero().tolist() == [[1, column]]
+
+
+@pytest.mark.parametrize("n_numeric", [MOST_COLUMNS - 2, MOST_COLUMNS - 1])
+@pytest.mark.parametrize("asked", ["auto", True, False])
+def test_a_wide_table_is_read_if_asked_for(build, n_numeric, asked):
+    is_read = asked is True or (asked == "auto" and n_numeric + 2 <= MOST_COLUMNS)
+    network = build(n_numeric=n_numeric, text__table_context=asked)
+    assert bool(contexts_of(network)) == is_read
+
+
+def test_neither_asked_for_nor_not(build):
+    with pytest.raises(ValueError, match="table_context must be"):
+        build(text__table_context="always")
 
 
 def test_it_starts_with_nothing_to_say(build, batch):
