@@ -109,7 +109,7 @@ class BertText(TextEncoder):
         self._draw_layers_anew(reinit_layers)
         self._freeze(frozen_layers)
         # Through frozen layers its gradient would take the time that freezing them saves.
-        self.reads_table = not self.frozen and _check_context(table_context)
+        self.context_option = not self.frozen and _check_context(table_context)
         use_attention(model)
         replace_dropout(model)
         self.lora = None
@@ -158,10 +158,10 @@ class BertText(TextEncoder):
         ----------
         tabular : TabularEncoder
         """
-        reads = self.reads_table
-        if reads == "auto":
-            reads = tabular.n_columns <= MOST_COLUMNS
-        if reads:
+        is_wanted = self.context_option
+        if is_wanted == "auto":
+            is_wanted = tabular.n_columns <= MOST_COLUMNS
+        if is_wanted:
             word_dim = self.token_embedding.embedding_dim
             self.table_context = TableContext(tabular.token_dim, word_dim)
 
