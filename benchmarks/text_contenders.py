@@ -8,8 +8,10 @@ mtbert          the defaults: a net and trees beside it, joined by what rows say
                 held out of a large one
 mtbert_net      the net alone (stacking=None), as all further nets are
 mtbert_mean     the plain mean of net and trees (join="mean"): one net, and no row is held out
-mtbert_mean_b   the same from another seed
-mtbert_mean_2   the mean of the probabilities of the last two, as VotingClassifier takes it
+mtbert_net_b    mtbert_net from another seed
+mtbert_vote     the mean of the probabilities of the last two, in which the first, a net and trees,
+                counts twice: so each net and the trees are a third. It is what scikit-learn's
+                VotingClassifier of them gives
 multimodal_cnn, multimodal_moe, multimodal_gate_fusion, multimodal_cross_attn, bert, lstm
                 the other architectures; the last two see no table
 text_only       mtbert_net that sees no table
@@ -45,7 +47,7 @@ from mtbert.pretrained import find_encoder, load_encoder
 from mtgbm import MultiTaskLGBMClassifier
 
 OURS, NET = "mtbert", "mtbert_net"
-MEAN, OTHER_MEAN, TWO_MEANS = "mtbert_mean", "mtbert_mean_b", "mtbert_mean_2"
+MEAN, OTHER_NET, VOTE = "mtbert_mean", "mtbert_net_b", "mtbert_vote"
 #: The contender that is each architecture.
 ARCHITECTURES = {
     "multimodal_bert": NET,
@@ -124,8 +126,8 @@ def validation_rows(cut):
     return {"X_val": X, "y_val": y}
 
 
-def fit_other_mean(cut, settings):
-    return fit_net(cut, settings, AVERAGED | {"random_state": SECOND_SEED + settings.seed})
+def fit_other_net(cut, settings):
+    return fit_net(cut, settings, ALONE | {"random_state": SECOND_SEED + settings.seed})
 
 
 def fit_text_only(cut, settings):
@@ -304,18 +306,18 @@ CONTENDERS = {
     OURS: ours(),
     NET: ours(**ALONE),
     MEAN: ours(**AVERAGED),
-    OTHER_MEAN: fit_other_mean,
+    OTHER_NET: fit_other_net,
     **{name: ours(architecture=name, **ALONE) for name in ARCHITECTURES.values() if name != NET},
 }
 
-#: Contenders that are means of the probabilities of others.
-VOTES = {TWO_MEANS: (MEAN, OTHER_MEAN)}
+#: Contenders that are means of the probabilities of others, with their weights.
+VOTES = {VOTE: {MEAN: 2, OTHER_NET: 1}}
 NAMES = (*CONTENDERS, *VOTES)
 
 
 def is_ours(name):
     """Whether net and trees, the net alone, or they with other options."""
-    return name in (OURS, NET, MEAN, OTHER_MEAN, *VOTES) or name.startswith(f"{OURS} ")
+    return name in (OURS, NET, MEAN, OTHER_NET, *VOTES) or name.startswith(f"{OURS} ")
 
 
 def variant(text):

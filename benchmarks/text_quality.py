@@ -95,7 +95,8 @@ class Answers:
         """Probabilities, ndarray of shape (n_test_rows, n_classes), and the seconds they took."""
         if name in VOTES:
             answers, seconds = zip(*map(self, VOTES[name]), strict=True)
-            return np.mean(answers, axis=0), sum(seconds)
+            weights = list(VOTES[name].values())
+            return np.average(answers, axis=0, weights=weights), sum(seconds)
         file = self._file_of(name)
         if file is not None and file.exists():
             with np.load(file) as kept:

@@ -284,9 +284,9 @@ class TestContenders:
         cut = made_cut()
         np.testing.assert_array_equal(fit(cut, settings), lstm(cut, twice))
 
-    def test_the_second_mean_is_from_another_seed(self, settings):
+    def test_the_second_net_is_from_another_seed(self, settings):
         cut = made_cut()
-        first, second = (text_contenders.CONTENDERS[f"mtbert_mean{end}"] for end in ("", "_b"))
+        first, second = (text_contenders.CONTENDERS[f"mtbert_net{end}"] for end in ("", "_b"))
         later = text_contenders.Settings(
             settings.seed + text_contenders.SECOND_SEED, settings.n_jobs, settings.net
         )
@@ -312,9 +312,9 @@ class TestContenders:
 
 
 class TestAnswers:
-    def test_a_vote_is_the_mean_of_its_members(self, settings, tmp_path):
+    def test_a_vote_is_the_weighted_mean_of_its_members(self, settings, tmp_path):
         """Of a member that was kept the probabilities are read, and its seconds are counted."""
-        first, second = text_contenders.VOTES["mtbert_mean_2"]
+        first, second = text_contenders.VOTES["mtbert_vote"]
         kept, new = np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.6, 0.4], [0.1, 0.9]])
         np.savez(tmp_path / f"{first}.npz", probabilities=kept, seconds=40.0)
 
@@ -327,13 +327,13 @@ class TestAnswers:
             settings,
             partial(text_quality.file_of_answer, tmp_path),
         )
-        probabilities, seconds = answer("mtbert_mean_2")
-        np.testing.assert_allclose(probabilities, [[0.4, 0.6], [0.3, 0.7]], atol=1e-12)
+        probabilities, seconds = answer("mtbert_vote")
+        np.testing.assert_allclose(probabilities, [[1 / 3, 2 / 3], [1.1 / 3, 1.9 / 3]], atol=1e-12)
         assert 40 < seconds < 41
         np.testing.assert_array_equal(answer(second)[0], new)
         assert sorted(file.name for file in tmp_path.iterdir()) == [
             "mtbert_mean.npz",
-            "mtbert_mean_b.npz",
+            "mtbert_net_b.npz",
         ]
 
     def test_nothing_is_kept_unasked(self, settings):
