@@ -103,14 +103,17 @@ def test_training_on_vectors_is_training_on_texts(make_frozen, table, monkeypatc
     assert_allclose(compute(network, vectors, 16, CPU), compute(network, rows, 16, CPU), atol=1e-5)
     # Batches of all rows, in orders that differ; so there must be no dropout.
     options = FROZEN | {"fusion__dropout": 0.0, "head__dropout": 0.0, "tabular__dropout": 0.0}
-    model = make_frozen(epochs=4, batch_size=len(X), network_options=options)
+    model = make_frozen(epochs=2, batch_size=len(X), network_options=options)
     found = clone(model).fit(X, y)
     monkeypatch.setattr(encoder_cache, "is_frozen", lambda network: False)
     expected = clone(model).fit(X, y)
-    assert_allclose(found.predict_proba(X), expected.predict_proba(X), atol=1e-5)
-    assert found.history_[-1]["train_loss"] == pytest.approx(
-        expected.history_[-1]["train_loss"], abs=1e-5
+    # The second loss is that after one step. Weights may part: of a gradient that is nothing but
+    # rounding, which processors do differently, Adam makes a whole step.
+    before, after = (epoch["train_loss"] for epoch in found.history_)
+    assert [before, after] == pytest.approx(
+        [epoch["train_loss"] for epoch in expected.history_], abs=1e-5
     )
+    assert abs(after - before) > 0.01
 
 
 def test_a_search_encodes_each_text_once(make_frozen, table, encoded, tmp_path):
